@@ -1,0 +1,465 @@
+"""Widgets for the notebooks: a live board of bots at play, and a desk from which to steer them.
+
+Importing this module also lets a notebook import `guessgame`, which lies one folder up.
+
+Three rules keep widgets and a live server together in one kernel:
+
+1.  A click may be delivered in another thread than the one in which the server lives. So a callback does nothing but
+    hand a coroutine over to the server's event loop (`Actions`), and returns at once.
+2.  Nobody sees what a callback or a task prints or raises. So errors are shown in a widget, below the controls.
+3.  The kernel can send only so many messages a second. So the board is painted by one task, a few times a second,
+    however fast the bots are, and only when something has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import html
+import itertools
+import sys
+from pathlib import Path
+from typing import Any, Callable, Coroutine, Iterable
+
+import ipywidgets as widgets
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from guessgame import (
+    ENGLISH,
+    LESS,
+    MORE,
+    NEW_GAME,
+    SOMEBODY_WON,
+    STRATEGIES,
+    YOU_WON,
+    Bot,
+    GameServer,
+    Message,
+    Player,
+    Strategy,
+    bisection,
+    encode,
+    recognise,
+)
+
+PAINTS_PER_SECOND = 8
+
+NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ivy", "Jo", "Kim", "Leo")
+COLOURS = ("#2f6fde", "#c2570c", "#1f8a46", "#8b4fd9", "#c8327c", "#0f7f8c", "#96700a", "#b3302b", "#5566b8", "#5f7a1f")
+
+# What a reply tells its player: an arrow in the direction of the secret number, so that colour is never needed.
+HINTS = {LESS: "▲ go up", MORE: "▼ go down", YOU_WON: "★"}
+
+STYLE = """<style>
+.gg { container-type: inline-size; max-width: 1200px; }
+.gg .widget-html-content { font-size: 16px; line-height: 1.3; width: 100%; color: var(--jp-ui-font-color0, #111); }
+.gg button, .gg .widget-label, .gg .widget-readout, .gg select, .gg .widget-label-basic { font-size: 15px; }
+.gg small { font-size: 14px; color: var(--jp-ui-font-color1, #444); }
+.gg-head { display: grid; grid-template-columns: 1fr auto; gap: 2px 16px; align-items: center; border-radius: 8px;
+    padding: 8px 16px; color: #fff; background: #24406e; height: 64px; overflow: hidden; }
+.gg-head b { font-size: 24px; }
+.gg-head .gg-count { font-size: 40px; font-weight: 700; grid-row: span 2; }
+.gg-head.gg-won { background: #7a4b00; }
+.gg-head.gg-gone { background: #8f1d1d; }
+.gg-row { display: grid; grid-template-columns: 128px minmax(100px, 1fr) 76px 226px 136px; gap: 0 18px;
+    align-items: center; margin-bottom: 3px; padding: 3px 8px; height: 40px; border-left: 6px solid var(--c);
+    border-radius: 4px; }
+.gg-turn { background: var(--jp-layout-color2, #eee); }
+.gg-found { box-shadow: inset 0 0 0 2px var(--c); }
+.gg-axis { height: 24px; font-size: 14px; border-color: transparent; color: var(--jp-ui-font-color1, #444); }
+.gg-name { font-weight: 700; font-size: 18px; line-height: 1.1; overflow: hidden; text-overflow: ellipsis;
+    white-space: nowrap; }
+.gg-name small { display: block; font-weight: 400; line-height: 1.3; }
+.gg-line { position: relative; height: 20px; border-radius: 4px; background: var(--jp-layout-color3, #ddd); }
+.gg-axis .gg-line { background: none; }
+.gg-line span { position: absolute; transform: translateX(-50%); }
+.gg-interval { position: absolute; top: 0; bottom: 0; min-width: 4px; border-radius: 4px; background: var(--c); }
+.gg-guess { position: absolute; top: -6px; bottom: -6px; width: 4px; margin-left: -2px; border-radius: 2px;
+    background: var(--jp-ui-font-color0, #111); }
+.gg-secret { position: absolute; top: -12px; bottom: -12px; border-left: 3px dotted #d4380d; margin-left: -1px; }
+.gg-possible, .gg-reply { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.gg-reply b { display: inline-block; width: 34px; margin-right: 4px; text-align: right; font-size: 20px; }
+.gg-wins { display: flex; gap: 8px; align-items: center; }
+.gg-wins i { height: 16px; border-radius: 3px; background: var(--c); }
+.gg-wins b { width: 26px; text-align: right; font-size: 20px; }
+.gg-news { height: 186px; margin-top: 6px; padding: 6px 12px; overflow: hidden; border-radius: 6px;
+    border: 1px solid var(--jp-border-color1, #bbb); }
+.gg-news p, .gg-answer p { margin: 0 0 3px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.gg-trouble { color: var(--jp-error-color0, #b00); font-weight: 600; }
+[data-jp-theme-light="false"] .gg-interval, [data-jp-theme-light="false"] .gg-wins i { filter: brightness(1.45); }
+@container (max-width: 820px) {
+  .gg-row { grid-template-columns: 110px 1fr 100px; height: 62px; gap: 0 8px; }
+  .gg-row .gg-line { grid-column: 1 / -1; grid-row: 2; }
+  .gg-possible { display: none; }
+  .gg-axis { height: 24px; }
+  .gg-axis > div:not(.gg-line) { display: none; }
+  .gg-head b { font-size: 18px; }
+  .gg-head .gg-count { font-size: 28px; }
+}
+</style>"""
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# From clicks to coroutines
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class Actions:
+    """Run coroutines for the controls of a notebook, on the event loop on which the notebook runs.
+
+    Create it in a cell. `trouble` is a widget which shows the error of the last coroutine that failed.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.trouble = widgets.HTML()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine as a task, from the loop's own thread; show its error if it fails."""
+        task = self.loop.create_task(coroutine)
+        self.tasks.add(task)  # the event loop itself holds only a weak reference
+        task.add_done_callback(self._finish)
+        return task
+
+    def callback(self, action: Callable[[Any], Coroutine[Any, Any, Any]]) -> Callable[[Any], None]:
+        """Make a callback for `on_click` or `observe` which starts the action, from whatever thread it is called."""
+
+        def begin(event: Any) -> None:
+            self.trouble.value = ""
+            self.start(action(event))
+
+        def call(event: Any) -> None:
+            self.loop.call_soon_threadsafe(begin, event)
+
+        return call
+
+    async def stop(self) -> None:
+        """Cancel everything that still runs, and wait until it has ended."""
+        others = self.tasks - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.trouble.value = f'<div class="gg-trouble">{html.escape(f"{type(error).__name__}: {error}")}</div>'
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What is painted: functions from the state of the players to HTML. Everything from the wire is escaped.
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def translate(message: Message) -> str:
+    """Return the meaning of a message from the server, in English."""
+    if isinstance(message, dict) and "countdown" in message:
+        return f"The new game begins in {message['countdown']} seconds."
+    if isinstance(message, dict) and "client_id" in message:
+        player = message.get("name", f"#{message['client_id']}")
+        return f"The score: {player} has won {message['wins']}."
+    template, values = recognise(message if isinstance(message, str) else str(message.get("error"))) or ("", {})
+    return ENGLISH.get(template, "").format(**values)
+
+
+def paint_message(message: Message) -> str:
+    """Paint one message as it travelled, with its meaning beside it."""
+    return f"<p>{html.escape(encode(message))} <small>{html.escape(translate(message))}</small></p>"
+
+
+def paint_axis(low: int, high: int) -> str:
+    """Paint the numbers above the lines."""
+    marks = sorted({low, high, *(low - 1 + (high - low + 1) * quarter // 4 for quarter in (1, 2, 3))})
+    spans = "".join(f'<span style="left:{place(mark, low, high)}%">{mark}</span>' for mark in marks)
+    return (
+        f'<div class="gg-row gg-axis"><div></div><div class="gg-line">{spans}</div>'
+        "<div class='gg-possible'>possible</div><div>last guess and reply</div><div>rounds won</div></div>"
+    )
+
+
+def place(number: float, low: int, high: int) -> str:
+    """Where a number is on the line, in percent of its length."""
+    return f"{(number - low + 0.5) * 100 / (high - low + 1):.2f}"
+
+
+def paint_player(player: Player, kind: str, colour: str, most_wins: int, secret: int | None, turn: bool) -> str:
+    """Paint one player: name, the interval still possible on the line, the last guess and its reply, the wins."""
+    low, high = player.range
+    size = high - low + 1
+    line = (
+        f'<div class="gg-interval" style="left:{(player.low - low) * 100 / size:.2f}%;'
+        f'width:{(player.high - player.low + 1) * 100 / size:.2f}%"></div>'
+    )
+    if player.last_guess is not None:
+        line += f'<div class="gg-guess" style="left:{place(player.last_guess, low, high)}%"></div>'
+    if secret is not None:
+        line += f'<div class="gg-secret" style="left:{place(secret, low, high)}%"></div>'
+    guess = "" if player.last_guess is None else str(player.last_guess)
+    verdict = player.last_verdict or ""
+    possible = f"{player.low}" if player.low == player.high else f"{player.low}–{player.high}"
+    marks = " gg-turn" * turn + " gg-found" * (verdict == YOU_WON)
+    return (
+        f'<div class="gg-row{marks}" style="--c:{colour}">'
+        f'<div class="gg-name">{html.escape(player.name or "?")}<small>{html.escape(kind)}</small></div>'
+        f'<div class="gg-line">{line}</div><div class="gg-possible">{possible}</div>'
+        f'<div class="gg-reply"><b>{guess}</b> {verdict} <small>{HINTS.get(verdict, "")}</small></div>'
+        f'<div class="gg-wins"><b>{player.wins}</b>'
+        f'<i style="width:{player.wins * 90 / max(5, most_wins):.0f}px"></i></div></div>'
+    )
+
+
+def paint_head(title: str, below: str, count: str = "", mood: str = "") -> str:
+    """Paint the line above the board: what is happening, and the countdown."""
+    return (
+        f'<div class="gg-head {mood}"><b>{html.escape(title)}</b><div class="gg-count">{html.escape(count)}</div>'
+        f"<div>{html.escape(below)}</div></div>"
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The board
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class Board:
+    """Show bots playing on a server, with a desk to steer them and a seat for the learner.
+
+        board = Board(server)
+        await board.start([bisection, lucky])
+        board
+
+    Every player on it, the learner too, is a client with a connection of its own: the board shows what they heard.
+    """
+
+    def __init__(self, server: GameServer) -> None:
+        self.server = server
+        self.actions = Actions()
+        self.you = Player(server.url, "You", on_message=self._hear)
+        self.bots: list[Bot] = []
+        self.news: collections.deque[Message] = collections.deque(maxlen=6)
+        self.winner = ""
+        self.countdown: int | None = None
+        self.playing: dict[Bot, asyncio.Task[None]] = {}
+        self.running = False
+        self._next_turn = 0
+        self._names = itertools.chain(NAMES, (f"Bot {number}" for number in itertools.count(len(NAMES) + 1)))
+        self._head, self._rows, self._announcements, self._reply = (widgets.HTML() for _ in range(4))
+        self.view = widgets.VBox(
+            [
+                widgets.HTML(STYLE),
+                self._head,
+                self._rows,
+                *self._make_desk(),
+                self.actions.trouble,
+                self._announcements,
+            ]
+        )
+        self.view.add_class("gg")
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.view._repr_mimebundle_(**options)  # a board on the last line of a cell is shown
+
+    def _make_desk(self) -> Iterable[widgets.Widget]:
+        """Build the controls, each with what it does."""
+        on = self.actions.callback
+        wide, label = widgets.Layout(width="430px"), {"description_width": "200px"}
+        self.start_button = widgets.Button(description="Start the bots", icon="play", button_style="primary")
+        self.start_button.on_click(on(self._start_or_pause))
+        self.step_button = widgets.Button(
+            description="One guess", icon="step-forward", tooltip="by the next bot in turn"
+        )
+        self.step_button.on_click(on(self._step))
+        self.add_button = widgets.Button(description="Add a bot", icon="plus")
+        self.add_button.on_click(on(self._add))
+        self.strategy = widgets.Dropdown(options=list(STRATEGIES), layout=widgets.Layout(width="130px"))
+        self.remove_button = widgets.Button(description="Remove a bot", icon="minus")
+        self.remove_button.on_click(on(self._remove))
+        self.delay_slider = widgets.FloatSlider(
+            value=1.0,
+            min=0,
+            max=3,
+            step=0.1,
+            description="Seconds between guesses",
+            style=label,
+            layout=wide,
+            readout_format=".1f",
+        )
+        self.delay_slider.observe(on(self._set_delay), "value")
+        self.pause_slider = widgets.FloatSlider(
+            value=self.server.pause,
+            min=0,
+            max=10,
+            step=0.5,
+            description="Seconds between rounds",
+            style=label,
+            layout=wide,
+            readout_format=".1f",
+        )
+        self.pause_slider.observe(on(self._set_pause), "value")
+        self.secret = widgets.Checkbox(value=False, description="Show the secret number", indent=False)
+        self.number = widgets.IntSlider(
+            value=(self.server.low + self.server.high) // 2,
+            min=self.server.low,
+            max=self.server.high,
+            description="Your guess",
+            layout=wide,
+            style={"description_width": "90px"},
+        )
+        self.guess_button = widgets.Button(description="Guess!", icon="paper-plane", button_style="success")
+        self.guess_button.on_click(on(self._guess))
+        line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
+        return (
+            widgets.Box([self.number, self.guess_button, self._reply], layout=line),
+            widgets.Box(
+                [self.start_button, self.step_button, self.strategy, self.add_button, self.remove_button], layout=line
+            ),
+            widgets.Box([self.delay_slider, self.pause_slider, self.secret], layout=line),
+        )
+
+    # Starting and stopping
+
+    async def start(self, strategies: Iterable[Strategy]) -> None:
+        """Seat the learner and one bot for each strategy, and begin to paint."""
+        await self.you.join()
+        for strategy in strategies:
+            await self.add(strategy)
+        self.paint()
+        self.actions.start(self._keep_painting())
+
+    async def stop(self) -> None:
+        """Let everybody leave, and stop painting. Safe to call twice."""
+        self.pause()
+        await self.actions.stop()
+        for player in [self.you, *self.bots]:
+            await player.leave()
+        self.paint()
+
+    # What the controls do
+
+    async def add(self, strategy: Strategy = bisection) -> Bot:
+        """Seat one more bot; it plays at once if the others do."""
+        bot = Bot(self.server.url, strategy, next(self._names), delay=self.delay_slider.value)
+        await bot.join()
+        self.bots.append(bot)
+        if self.running:
+            self._let_play(bot)
+        return bot
+
+    def _let_play(self, bot: Bot) -> None:
+        self.playing[bot] = self.actions.start(bot.play())
+
+    def play(self) -> None:
+        """Let the bots play."""
+        self.running = True
+        for bot in self.bots:
+            if bot not in self.playing:
+                self._let_play(bot)
+        self.start_button.description, self.start_button.icon = "Pause the bots", "pause"
+
+    def pause(self) -> None:
+        """Stop the bots where they are; `play()` goes on from there."""
+        self.running = False
+        for task in self.playing.values():
+            task.cancel()
+        self.playing.clear()
+        self.start_button.description, self.start_button.icon = "Start the bots", "play"
+
+    async def _start_or_pause(self, _: Any) -> None:
+        if self.running:
+            self.pause()
+        else:
+            self.play()
+
+    async def _step(self, _: Any) -> None:
+        if self.bots:
+            bot = self.bots[self._next_turn % len(self.bots)]
+            self._next_turn += 1
+            await bot.step()
+
+    async def _add(self, _: Any) -> None:
+        await self.add(STRATEGIES[self.strategy.value])
+
+    async def _remove(self, _: Any) -> None:
+        if self.bots:
+            bot = self.bots.pop()
+            if bot in self.playing:
+                self.playing.pop(bot).cancel()
+            await bot.leave()
+
+    async def _set_delay(self, change: Any) -> None:
+        for bot in self.bots:
+            bot.delay = self.delay_slider.value
+
+    async def _set_pause(self, change: Any) -> None:
+        self.server.pause = self.pause_slider.value
+
+    async def _guess(self, _: Any) -> None:
+        reply = await self.you.guess(self.number.value)
+        self._reply.value = f'<div class="gg-answer">{paint_message(reply)}</div>'
+
+    # Hearing and painting
+
+    def _hear(self, message: Message) -> None:
+        """Take note of an announcement, as the learner's own connection hears it."""
+        if isinstance(message, dict):
+            if "countdown" in message:
+                self.countdown = message["countdown"]
+            elif "client_id" in message:
+                self.news.appendleft(message)
+            return
+        if message in (LESS, MORE):
+            return
+        self.news.appendleft(message)
+        template, values = recognise(message) or ("", {})
+        if template == NEW_GAME:
+            self.winner, self.countdown = "", None
+        elif template == YOU_WON:
+            self.winner = f"You found {self.you.last_guess}!"
+        elif template == SOMEBODY_WON:
+            self.winner = f"{values['player']} found {values['number']}!"
+
+    async def _keep_painting(self) -> None:
+        while True:
+            self.paint()
+            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+
+    def paint(self) -> None:
+        """Bring what is shown up to date. A widget sends a value to the browser only when it has changed."""
+        players = [self.you, *self.bots]
+        below = f"{len(players)} players, {sum(player.guesses for player in players)} guesses so far"
+        if self.you.gone:
+            self._head.value = paint_head(
+                "The connection has ended", "Run the cells again, from the top.", "", "gg-gone"
+            )
+        elif self.winner:
+            count = "" if self.countdown is None else f"{self.countdown}…"
+            self._head.value = paint_head(f"★ {self.winner}", "A new game begins after the pause.", count, "gg-won")
+        else:
+            low, high = self.you.range
+            title = f"Round {self.server.rounds_played + 1}: who finds the number from {low} to {high}?"
+            self._head.value = paint_head(title, below)
+        secret = self.server.round.secret if self.secret.value else None
+        most_wins = max(player.wins for player in players)
+        rows = [paint_player(self.you, "that is you", COLOURS[0], most_wins, secret, False)]
+        for number, bot in enumerate(self.bots):
+            colour = COLOURS[(number + 1) % len(COLOURS)]
+            kind = getattr(bot.strategy, "__name__", "bot")
+            rows.append(
+                paint_player(
+                    bot,
+                    kind,
+                    colour,
+                    most_wins,
+                    secret,
+                    number == self._next_turn % len(self.bots) and not self.running,
+                )
+            )
+        self._rows.value = f'<div class="gg-rows">{paint_axis(*self.you.range)}{"".join(rows)}</div>'
+        news = "<small>What everybody hears, the newest first:</small>" + "".join(map(paint_message, self.news))
+        self._announcements.value = f'<div class="gg-news">{news}</div>'
