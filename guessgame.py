@@ -514,6 +514,10 @@ class GameServer:
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if "proxy" in inspect.signature(connect).parameters else {}
 
 
+# How long, in seconds, a player waits for the welcome, which comes at once from a server of this game.
+WELCOME_TIMEOUT = 10.0
+
+
 class ServerGone(ConnectionError):
     """Tell, in one sentence, that the server cannot be reached or has left."""
 
@@ -580,7 +584,7 @@ class Player:
         self.received.clear()
         self.gone, self.client_id, self.round_over, self._welcomed = None, None, False, False
         self._reader = asyncio.ensure_future(self._read())
-        timeout = asyncio.get_running_loop().call_later(10, self._connection.transport.abort)
+        timeout = asyncio.get_running_loop().call_later(WELCOME_TIMEOUT, self._connection.transport.abort)
         name, self.name = self.name, None
         try:
             await self.wait_until(lambda: self._welcomed)

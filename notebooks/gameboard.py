@@ -175,7 +175,8 @@ def paint_message(message: Message) -> str:
 
 def paint_axis(low: int, high: int) -> str:
     """Paint the numbers above the lines."""
-    marks = sorted({low, high, *(low - 1 + (high - low + 1) * quarter // 4 for quarter in (1, 2, 3))})
+    size = high - low + 1
+    marks = range(low, high + 1) if size < 8 else [low, *(low - 1 + size * quarter // 4 for quarter in (1, 2, 3)), high]
     spans = "".join(f'<span style="left:{place(mark, low, high)}%">{mark}</span>' for mark in marks)
     return (
         f'<div class="gg-row gg-axis"><div></div><div class="gg-line">{spans}</div>'
@@ -249,15 +250,15 @@ class Board:
         self.running = False
         self._next_turn = 0
         self._names = itertools.chain(NAMES, (f"Bot {number}" for number in itertools.count(len(NAMES) + 1)))
-        self._head, self._rows, self._announcements, self._reply = (widgets.HTML() for _ in range(4))
+        self.head, self.rows, self.announcements, self.reply = (widgets.HTML() for _ in range(4))
         self.view = widgets.VBox(
             [
                 widgets.HTML(STYLE),
-                self._head,
-                self._rows,
+                self.head,
+                self.rows,
                 *self._make_desk(),
                 self.actions.trouble,
-                self._announcements,
+                self.announcements,
             ]
         )
         self.view.add_class("gg")
@@ -315,7 +316,7 @@ class Board:
         self.guess_button.on_click(on(self._guess))
         line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
         return (
-            widgets.Box([self.number, self.guess_button, self._reply], layout=line),
+            widgets.Box([self.number, self.guess_button, self.reply], layout=line),
             widgets.Box(
                 [self.start_button, self.step_button, self.strategy, self.add_button, self.remove_button], layout=line
             ),
@@ -358,7 +359,7 @@ class Board:
         """Let the bots play."""
         self.running = True
         for bot in self.bots:
-            if bot not in self.playing:
+            if bot not in self.playing or self.playing[bot].done():
                 self._let_play(bot)
         self.start_button.description, self.start_button.icon = "Pause the bots", "pause"
 
@@ -401,7 +402,7 @@ class Board:
 
     async def _guess(self, _: Any) -> None:
         reply = await self.you.guess(self.number.value)
-        self._reply.value = f'<div class="gg-answer">{paint_message(reply)}</div>'
+        self.reply.value = f'<div class="gg-answer">{paint_message(reply)}</div>'
 
     # Hearing and painting
 
@@ -434,16 +435,16 @@ class Board:
         players = [self.you, *self.bots]
         below = f"{len(players)} players, {sum(player.guesses for player in players)} guesses so far"
         if self.you.gone:
-            self._head.value = paint_head(
+            self.head.value = paint_head(
                 "The connection has ended", "Run the cells again, from the top.", "", "gg-gone"
             )
         elif self.winner:
             count = "" if self.countdown is None else f"{self.countdown}…"
-            self._head.value = paint_head(f"★ {self.winner}", "A new game begins after the pause.", count, "gg-won")
+            self.head.value = paint_head(f"★ {self.winner}", "A new game begins after the pause.", count, "gg-won")
         else:
             low, high = self.you.range
             title = f"Round {self.server.rounds_played + 1}: who finds the number from {low} to {high}?"
-            self._head.value = paint_head(title, below)
+            self.head.value = paint_head(title, below)
         secret = self.server.round.secret if self.secret.value else None
         most_wins = max(player.wins for player in players)
         rows = [paint_player(self.you, "that is you", COLOURS[0], most_wins, secret, False)]
@@ -460,6 +461,6 @@ class Board:
                     number == self._next_turn % len(self.bots) and not self.running,
                 )
             )
-        self._rows.value = f'<div class="gg-rows">{paint_axis(*self.you.range)}{"".join(rows)}</div>'
+        self.rows.value = f'<div class="gg-rows">{paint_axis(*self.you.range)}{"".join(rows)}</div>'
         news = "<small>What everybody hears, the newest first:</small>" + "".join(map(paint_message, self.news))
-        self._announcements.value = f'<div class="gg-news">{news}</div>'
+        self.announcements.value = f'<div class="gg-news">{news}</div>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any, AsyncIterator
@@ -73,6 +74,22 @@ async def eventually(condition: Any) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("this never became true")
+
+
+async def connect_deaf(port: int) -> socket.socket:
+    """Shake hands with a server on this machine, then never read again."""
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(deaf, ("127.0.0.1", port))
+    request = (
+        "GET / HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await loop.sock_sendall(deaf, request.encode())
+    assert await loop.sock_recv(deaf, 12) == b"HTTP/1.1 101"
+    return deaf
 
 
 @pytest.fixture

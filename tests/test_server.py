@@ -12,7 +12,7 @@ import struct
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, SECRET, WELCOME, eventually, wire
+from conftest import PATIENCE, SECRET, WELCOME, connect_deaf, eventually, wire
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from guessgame import GameServer
@@ -160,7 +160,7 @@ MALFORMED = [
             '42, "guess": 0',
         )
     ),
-    *('{"name": %s}' % name for name in ("null", "42", "true", '""', '" "', '"#3"', '"\\u0000"', '"\\ud800"', '"a\\nb"')),
+    *('{"name": %s}' % name for name in ("null", "42", "true", '""', '" "', '"#3"', '"\\u0000"', '"\\ud800"')),
     '{"name": "%s"}' % ("x" * 33),
     b"",
     b'{"guess": 42}',
@@ -486,27 +486,11 @@ async def test_a_page_of_another_origin_is_refused_and_programs_are_let_in() -> 
         assert refused.value.response.status_code == 403
 
 
-async def connect_deaf(server: GameServer) -> socket.socket:
-    """Shake hands, then never read again."""
-    deaf = socket.socket()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", server.port))
-    request = (
-        "GET / HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    present = len(server.clients)
-    await asyncio.get_running_loop().sock_sendall(deaf, request.encode())
-    await eventually(lambda: len(server.clients) == present + 1)
-    return deaf
-
-
 async def test_a_player_who_never_reads_is_cut_off_and_delays_nobody(
     server: GameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with wire(server.url) as player:
-        with await connect_deaf(server):
+        with await connect_deaf(server.port):
             for number in range(10_000):
                 server.broadcast({"number": number, "padding": "x" * 2000})
                 assert (await player.hear())["number"] == number
@@ -522,7 +506,8 @@ async def test_a_player_who_never_reads_is_cut_off_and_delays_nobody(
 async def test_stop_does_not_wait_for_those_who_do_not_answer() -> None:
     server = GameServer(port=0)
     await server.start()
-    with await connect_deaf(server), await connect_deaf(server), socket.create_connection(("127.0.0.1", server.port)):
+    half_open = socket.create_connection(("127.0.0.1", server.port))
+    with await connect_deaf(server.port), await connect_deaf(server.port), half_open:
         while server.clients[1].connection.transport.get_write_buffer_size() < 40_000:
             server.broadcast("x" * 2000)
             await asyncio.sleep(0)
@@ -547,7 +532,7 @@ async def test_a_player_who_floods_is_answered_late_but_answered_and_others_at_o
 
 async def test_silence_is_noticed_by_keepalive_pings() -> None:
     async with GameServer(port=0, ping_interval=0.05, ping_timeout=0.05) as server:
-        with await connect_deaf(server):
+        with await connect_deaf(server.port):
             await eventually(lambda: not server.clients)
 
 
