@@ -89,7 +89,8 @@ STYLE = """<style>
 .gg-trouble { color: var(--jp-error-color0, #b00); font-weight: 600; }
 [data-jp-theme-light="false"] .gg-interval, [data-jp-theme-light="false"] .gg-wins i { filter: brightness(1.45); }
 @container (max-width: 820px) {
-  .gg-row { grid-template-columns: 110px 1fr 100px; height: 62px; gap: 0 8px; }
+  .gg-row { grid-template-columns: 110px minmax(0, 1fr) 100px; height: 66px; gap: 0 8px; padding: 3px 20px 3px 10px; }
+  .gg-guess { top: -3px; bottom: -3px; }
   .gg-row .gg-line { grid-column: 1 / -1; grid-row: 2; }
   .gg-possible { display: none; }
   .gg-axis { height: 24px; }
@@ -269,7 +270,7 @@ class Board:
     def _make_desk(self) -> Iterable[widgets.Widget]:
         """Build the controls, each with what it does."""
         on = self.actions.callback
-        wide, label = widgets.Layout(width="430px"), {"description_width": "200px"}
+        wide, label = widgets.Layout(width="430px", max_width="100%"), {"description_width": "200px"}
         self.start_button = widgets.Button(description="Start the bots", icon="play", button_style="primary")
         self.start_button.on_click(on(self._start_or_pause))
         self.step_button = widgets.Button(

@@ -1,0 +1,176 @@
+"""Open notebooks in a real JupyterLab, in a real Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from conftest import PATIENCE, PROJECT
+from playwright.sync_api import Browser, Page, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+SECONDS = 1000  # Playwright counts milliseconds
+
+
+def find_browser() -> str:
+    """Return the path of a Chromium; without one, skip the test, but fail in CI."""
+    for name in BROWSERS:
+        path = shutil.which(name)
+        if path:
+            return path
+    reason = f"no browser found, install one of: {', '.join(BROWSERS)}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
+    """Run JupyterLab on a copy of the project, with settings of its own; yield its address."""
+    project = folder / "project"
+    shutil.copytree(PROJECT / "notebooks", project / "notebooks")
+    shutil.copy(PROJECT / "guessgame.py", project)
+    # In windowed mode the cells out of sight are not in the page.
+    settings = {
+        "notebook-extension/tracker": {"windowingMode": "none"},
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        **settings,
+    }
+    for name, values in settings.items():
+        path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    environment = {
+        **os.environ,
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+    options = {
+        "--ip": "127.0.0.1",
+        "--port": str(free_port()),  # older versions, asked for port 0, do not tell which one they took
+        "--ServerApp.port_retries": "0",
+        "--ServerApp.root_dir": str(project),
+        "--IdentityProvider.token": "",
+        "--LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    with (folder / "jupyterlab.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *(f"{option}={value}" for option, value in options.items())],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield wait_for_address(process, folder)
+    finally:
+        process.terminate()  # JupyterLab then ends its kernels
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def free_port() -> int:
+    """Return a port which is free at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Wait until JupyterLab answers, and return where."""
+    deadline = time.monotonic() + PATIENCE * 2
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError):
+            information = json.loads((folder / "runtime" / f"jpserver-{process.pid}.json").read_text())
+            get(information["url"] + "api/status")
+            return str(information["url"])
+        time.sleep(0.1)
+    raise RuntimeError("JupyterLab does not start:\n" + (folder / "jupyterlab.log").read_text())
+
+
+def get(url: str) -> Any:
+    """Ask JupyterLab's REST interface, whatever proxy the environment names."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=PATIENCE) as response:
+        return json.load(response)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser."""
+    path = find_browser()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, height: int = 1100) -> Page:
+    """Open a notebook and wait for its kernel."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE * SECONDS)
+    path = f"notebooks/{name}.ipynb"
+    page.goto(f"{lab}lab/tree/{path}?reset", wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+    # The page calls a kernel idle before there is one.
+    deadline = time.monotonic() + PATIENCE
+    while not any(
+        session["path"] == path
+        and session["kernel"]["execution_state"] == "idle"
+        and session["kernel"]["connections"] > 0
+        for session in get(lab + "api/sessions")
+    ):
+        assert time.monotonic() < deadline, "the kernel does not start"
+        page.wait_for_timeout(100)
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    return page
+
+
+def run_all_cells(page: Page) -> None:
+    """Choose Run, then Run All Cells, and wait until each cell has its number."""
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    page.wait_for_function(
+        r"""() => {
+            const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
+            return prompts.length && prompts.every(prompt => /^\[\d+\]:?$/.test(prompt.textContent.trim()));
+        }"""
+    )
+    assert page.locator('[data-mime-type$="jupyter.error"]').all_text_contents() == []
+
+
+def wait_for_text(page: Page, selector: str, text: str) -> None:
+    """Wait until some element shows a text."""
+    page.wait_for_function(
+        "([selector, text]) => [...document.querySelectorAll(selector)].some(e => e.textContent.includes(text))",
+        arg=[selector, text],
+    )
