@@ -253,6 +253,7 @@ async def test_a_bot_can_be_paused_by_cancelling_it_stepped_and_continued(server
         playing.cancel()
         await asyncio.wait({playing})
         assert playing.cancelled()
+        await bot.rename("Bob")  # the reply to a guess which was on its way comes before this one
         await bot.wait_until(lambda: not bot.round_over)
         guesses = bot.guesses
         await bot.step()
