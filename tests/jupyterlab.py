@@ -16,6 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 from conftest import PATIENCE, PROJECT
+from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -153,6 +154,16 @@ def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, heig
         page.wait_for_timeout(100)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
     return page
+
+
+def connect_to_kernel(lab: str, folder: Path) -> BlockingKernelClient:
+    """Connect to the kernel of the one notebook which is open, beside the page."""
+    (session,) = get(lab + "api/sessions")
+    client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{session['kernel']['id']}.json"))
+    client.load_connection_file()
+    client.start_channels()
+    client.wait_for_ready(timeout=PATIENCE)
+    return client
 
 
 def run_all_cells(page: Page) -> None:
