@@ -48,7 +48,7 @@ import threading
 import unicodedata
 import urllib.parse
 import weakref
-from typing import Any, Callable, Coroutine, Dict, NoReturn, Sequence, TypeVar, Union
+from typing import Any, Callable, Coroutine, Dict, Iterable, NoReturn, Sequence, TypeVar, Union
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
@@ -185,17 +185,15 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
-def check_name(name: object, taken: set[str]) -> str:
+def check_name(name: object) -> str:
     """Return the name as it will be shown: without spaces around it.
 
-    Serves the bonus task "Поддержка имён клиентов". `taken` holds the folded names of the others. Raises ValueError,
-    with a sentence for the player, when the name is taken, not 1 to 32 printable characters, or looks like an id.
+    Serves the bonus task "Поддержка имён клиентов". Raises ValueError, with a sentence for the player, when the name is
+    not 1 to 32 printable characters, or looks like an id.
     """
     name = name.strip() if isinstance(name, str) else ""
     if not 1 <= len(name) <= 32 or not name.isprintable() or re.fullmatch(r"#\s*\d+", fold(name)):
         raise ValueError(BAD_NAME)
-    if fold(name) in taken:
-        raise ValueError(NAME_TAKEN)
     return name
 
 
@@ -303,6 +301,7 @@ class GameServer:
         self.max_size, self.max_players, self.rate, self.max_backlog = max_size, max_players, rate, max_backlog
         self.origins, self.ping_interval, self.ping_timeout = origins, ping_interval, ping_timeout
         self.clients: dict[int, Client] = {}
+        self._named: dict[str, Client] = {}  # by folded name
         self.round: Round
         self.rounds_played = 0
         self._ids = itertools.count(1)
@@ -414,6 +413,7 @@ class GameServer:
             pass  # left without a goodbye, which is as good
         finally:
             del self.clients[client.id]
+            self._forget_name(client)
             log.info("%s left, %d here", str(client), len(self.clients))
 
     async def _greet_by_name(self, client: Client) -> None:
@@ -435,10 +435,18 @@ class GameServer:
             await client.send({"error": str(error)})
 
     async def _rename(self, client: Client, name: object) -> None:
-        others = {fold(other.name) for other in self.clients.values() if other.name and other is not client}
-        client.name = check_name(name, others)
+        name = check_name(name)
+        if self._named.get(fold(name), client) is not client:
+            raise ValueError(NAME_TAKEN)
+        self._forget_name(client)
+        client.name = name
+        self._named[fold(name)] = client
         log.info("%s has this name now", str(client))
         await client.send(client.score())
+
+    def _forget_name(self, client: Client) -> None:
+        if client.name is not None:
+            del self._named[fold(client.name)]
 
     async def _judge(self, client: Client, number: object) -> None:
         verdict = self.round.guess(number)
@@ -446,6 +454,7 @@ class GameServer:
             await client.send(verdict)
             return
         # From here to the end of the function nobody else gets a turn, so that everybody hears all of it in this order.
+        self._cut_off_who_does_not_read()
         client.wins += 1
         self.rounds_played += 1
         log.info("%s guessed %d, wins so far: %d", str(client), self.round.secret, client.wins)
@@ -491,10 +500,10 @@ class GameServer:
 
     def broadcast(self, message: Message) -> None:
         """Send a message to every client, and wait for none of them."""
-        self._write(list(self.clients.values()), message)
-
-    def _write(self, clients: list[Client], message: Message) -> None:
         self._cut_off_who_does_not_read()
+        self._write(self.clients.values(), message)
+
+    def _write(self, clients: Iterable[Client], message: Message) -> None:
         broadcast([client.connection for client in clients], encode(message))
 
     def _cut_off_who_does_not_read(self) -> None:

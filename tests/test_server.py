@@ -201,12 +201,17 @@ async def test_a_name_may_come_at_any_time_together_with_a_guess_and_change(serv
         assert await player.hear_all(2) == [{"client_id": 1, "name": "Боб", "wins": 0}, "Больше"]
 
 
-async def test_a_refused_name_leaves_the_player_as_they_were(server: GameServer) -> None:
-    async with wire(f"{server.url}/?name=Аня") as anna, wire(f"{server.url}/?name=аня") as other:
+@pytest.mark.parametrize("name", ["аня", "АНЯ", "  Аня "])
+async def test_a_refused_name_leaves_the_player_as_they_were(server: GameServer, name: str) -> None:
+    async with wire(f"{server.url}/?name=Аня") as anna, wire(server.url) as other:
         await anna.hear()
-        assert "занято" in error(await other.hear())
+        assert "занято" in error(await other.ask({"name": name}))
+        await other.ask({"name": "Боб"})
+        assert "занято" in error(await other.ask({"name": name}))
         error(await anna.ask({"name": "#7"}))
-        assert [client.label for client in server.clients.values()] == ["Аня", "#2"]
+        assert [client.label for client in server.clients.values()] == ["Аня", "Боб"]
+        await anna.ask({"name": "Вера"})
+        assert await other.ask({"name": name}) == {"client_id": 2, "name": name.strip(), "wins": 0}
 
 
 @pytest.mark.parametrize(
