@@ -53,6 +53,7 @@ from typing import Any, Callable, Coroutine, Dict, Iterable, NoReturn, Sequence,
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 log = logging.getLogger("guessgame")
@@ -348,7 +349,7 @@ class GameServer:
             # One read then takes in a few hundred messages of a player who floods, not thousands: the others wait less.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.port = next(iter(self._server.sockets)).getsockname()[1]
-        log.info("listening on %s, guess a number from %d to %d", self.url, self.low, self.high)
+        log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
 
     async def stop(self) -> None:
         """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
@@ -370,6 +371,11 @@ class GameServer:
             await asyncio.wait({self._intermission})
         self._server = None
         log.info("stopped")
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is between `start()` and `stop()`."""
+        return self._server is not None
 
     @property
     def url(self) -> str:
@@ -548,7 +554,7 @@ class Player:
     Then there are: `received`, the last messages since joining; `low` and `high`, the interval still possible in this
     round; `range`, the whole of it; `last_guess` and `last_verdict` of this round; `client_id`, once the server has
     told it; `guesses` and `wins`; `rounds`, how many rounds anybody has won; `round_over`, true from a win to the next
-    round; `gone`, why there is no connection, or None.
+    round; `gone`, why there is no connection, or None; `connection`, the one of the library underneath.
 
     Serves the specification's "Пример простого клиента на Python".
     """
@@ -589,18 +595,18 @@ class Player:
         A player may join again after leaving, or after the server has left.
         Raises ServerGone when no server of this game answers within 10 seconds, ValueError when the URL is wrong.
         """
-        self._connection = await self._connect()
+        self.connection = await self._connect()
         self.received.clear()
         self.gone, self.client_id, self.round_over, self._welcomed = None, None, False, False
         self._reader = asyncio.ensure_future(self._read())
-        timeout = asyncio.get_running_loop().call_later(WELCOME_TIMEOUT, self._connection.transport.abort)
+        timeout = asyncio.get_running_loop().call_later(WELCOME_TIMEOUT, self.connection.transport.abort)
         name, self.name = self.name, None
         try:
             await self.wait_until(lambda: self._welcomed)
             if name is not None:
                 await self.rename(name)
         except BaseException:  # a cancelled join, too, leaves nothing behind
-            self._connection.transport.abort()
+            self.connection.transport.abort()
             raise
         finally:
             timeout.cancel()
@@ -622,7 +628,7 @@ class Player:
     async def leave(self) -> None:
         """Say goodbye and disconnect, within a second. Safe to call twice, and after the server has left."""
         if self.gone is None:
-            await self._connection.close()
+            await self.connection.close()
             await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -659,7 +665,7 @@ class Player:
         reply: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._requests.append((asked, reply))
         with contextlib.suppress(ConnectionClosed):  # _read() finds out as well, and replies None
-            await self._connection.send(data)
+            await self.connection.send(data)
         answer = await reply
         if answer is None:
             raise ServerGone(self.gone)
@@ -681,11 +687,12 @@ class Player:
         reason = "what it sent is not of this game"
         try:
             while True:
-                self._hear(await self._connection.recv())
+                self._hear(await self.connection.recv())
         except ConnectionClosed as closed:
-            reason = str(closed)
+            stopped = closed.rcvd is not None and closed.rcvd.code == CloseCode.GOING_AWAY
+            reason = "the server has stopped (close code 1001)" if stopped else str(closed)
         except ValueError:
-            self._connection.transport.abort()
+            self.connection.transport.abort()
         self.gone = f"The connection to {self.url} has ended: {reason}."
         for _, reply in self._requests:
             if not reply.done():
@@ -921,10 +928,13 @@ async def answer_lines(player: Player, screen: Screen) -> None:
             line = await lines.get()
             if line is None:
                 return
-            try:
+            line = line.strip()
+            if line.startswith("{"):  # somebody who knows the protocol
+                await player.ask(line)
+            elif re.fullmatch(r"[+-]?\d{1,18}", line):
                 await player.guess(int(line))
-            except ValueError:
-                screen.write(f"{line.strip()!r} is not a whole number: type one like 42.")
+            else:
+                screen.write(f"{line!r} is not a whole number: type one like 42.")
 
 
 def read_lines() -> asyncio.Queue[str | None]:
@@ -961,11 +971,14 @@ class Screen:
         if isinstance(message, dict) and "countdown" in message:
             self.write(f"New game in {message['countdown']}...")
         elif isinstance(message, dict) and "client_id" in message:
-            self.write(f"{message.get('name', 'Player')} #{message['client_id']} has won {message['wins']}.")
+            player = f"{message.get('name', 'Player')} #{message['client_id']}"
+            self.write(f"{player} has won {message['wins']}." if message["wins"] else f"{player} is here.")
         else:
             words = message if isinstance(message, str) else str(message.get("error"))
             template, values = recognise(words) or ("", {})
-            meaning = "" if template in self._explained else ENGLISH.get(template, "").format(**values)
+            meaning = ENGLISH.get(template, "").format(**values)
+            if template in self._explained:
+                meaning = {LESS: "go up", MORE: "go down"}.get(template, "")
             self._explained.add(template)
             self.write(f"{words}  ({meaning})" if meaning else words)
 
@@ -994,32 +1007,35 @@ class Screen:
 
 async def bots_command(options: argparse.Namespace) -> None:
     """Let bots play, then print who won how often."""
-    strategies = itertools.islice(itertools.cycle(options.strategy), options.n)
-    names: dict[Bot, str] = {}  # a bot forgets its name if the server refuses it
-    for number, strategy in enumerate(strategies, 1):
-        name = f"{strategy}-{number}"
-        names[Bot(options.url, STRATEGIES[strategy], name, delay=options.delay)] = name
     async with contextlib.AsyncExitStack() as stack:
-        for bot, name in names.items():
-            bot.on_message = functools.partial(report_win, bot, name)
-            await stack.enter_async_context(bot)
-        playing = [asyncio.ensure_future(bot.play(options.rounds)) for bot in names]
+        bots = []
+        for number, strategy in enumerate(itertools.islice(itertools.cycle(options.strategy), options.n), 1):
+            name = f"{strategy}-{number}"
+            bot = await stack.enter_async_context(Bot(options.url, STRATEGIES[strategy], name, delay=options.delay))
+            if bot.name is None:  # other bots from here play on the same server
+                await bot.rename(f"{name}-{os.getpid()}")
+            bot.on_message = functools.partial(report_win, bot)
+            bots.append(bot)
+        print(f"{len(bots)} bots play on {options.url}; Ctrl-C ends it.", flush=True)
+        playing = [asyncio.ensure_future(bot.play(options.rounds)) for bot in bots]
         try:
             await asyncio.gather(*playing)
         finally:
-            print_scoreboard(names)
+            if bots[0].gone:
+                print(bots[0].gone)
+            print_scoreboard(bots)
 
 
-def report_win(bot: Bot, name: str, message: Message) -> None:
+def report_win(bot: Bot, message: Message) -> None:
     if message == YOU_WON:
-        print(f"Round {bot.rounds}: {name} found {bot.low}.", flush=True)
+        print(f"Round {bot.rounds}: {bot.name} found {bot.low}.", flush=True)
 
 
-def print_scoreboard(names: dict[Bot, str]) -> None:
+def print_scoreboard(bots: Sequence[Bot]) -> None:
     """Print a table of the bots, the best first."""
-    print(f"{'bot':<16}{'wins':>6}{'guesses':>9}")
-    for bot, name in sorted(names.items(), key=lambda item: -item[0].wins):
-        print(f"{name:<16}{bot.wins:>6}{bot.guesses:>9}")
+    print(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
+    for bot in sorted(bots, key=lambda bot: -bot.wins):
+        print(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
 
 
 def whole_number(low: int, high: int = sys.maxsize) -> Callable[[str], int]:
@@ -1055,7 +1071,12 @@ class Parser(argparse.ArgumentParser):
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show the defaults, and keep the lines of the examples."""
+    """Show the defaults, where there are any, and keep the lines of the examples."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if action.default is None or isinstance(action.default, list):
+            action.default = argparse.SUPPRESS  # only for the help, which ends the program
+        super().add_argument(action)
 
 
 def make_parser() -> Parser:
@@ -1098,7 +1119,12 @@ def make_parser() -> Parser:
     add(
         "--max-backlog", type=whole_number(1), default=65536, metavar="BYTES", help="unread, then the player is cut off"
     )
-    add("--origin", action="append", metavar="URL", help="let in only web pages from here; can be repeated; none: all")
+    add(
+        "--origin",
+        action="append",
+        metavar="URL",
+        help="let in web pages from here only; can be repeated (default: from anywhere)",
+    )
     add("--ping-interval", type=seconds, default=20.0, metavar="SECONDS", help="between keepalive pings; 0: no pings")
     add("--ping-timeout", type=seconds, default=20.0, metavar="SECONDS", help="to answer a ping; 0: for ever")
 
@@ -1123,9 +1149,15 @@ def make_parser() -> Parser:
     add = command.add_argument
     add("url", nargs="?", default=DEFAULT_URL, metavar="URL", help="where the server is")
     add("-n", type=whole_number(1), default=5, help="how many bots")
-    add("--strategy", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="how they guess, in turn")
+    add(
+        "--strategy",
+        nargs="+",
+        choices=STRATEGIES,
+        default=list(STRATEGIES),
+        help="how they guess, in turn (default: all of these)",
+    )
     add("--delay", type=seconds, default=0.5, metavar="SECONDS", help="between two guesses of a bot")
-    add("--rounds", type=whole_number(1), metavar="N", help="stop after so many rounds")
+    add("--rounds", type=whole_number(1), metavar="N", help="stop after so many rounds (default: never)")
     return parser
 
 

@@ -15,23 +15,30 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import html
 import itertools
 import sys
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Iterable
+from typing import Any, Callable, ClassVar, Coroutine, Iterable, Sequence
 
 import ipywidgets as widgets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
 from guessgame import (
+    CONNECT_OPTIONS,
     ENGLISH,
     LESS,
     MORE,
     NEW_GAME,
+    ROUND_IS_OVER,
     SOMEBODY_WON,
     STRATEGIES,
+    WELCOME,
     YOU_WON,
     Bot,
     GameServer,
@@ -78,6 +85,7 @@ STYLE = """<style>
 .gg-guess { position: absolute; top: -6px; bottom: -6px; width: 4px; margin-left: -2px; border-radius: 2px;
     background: var(--jp-ui-font-color0, #111); }
 .gg-secret { position: absolute; top: -12px; bottom: -12px; border-left: 3px dotted #d4380d; margin-left: -1px; }
+.gg-possible { padding-left: 6px; }
 .gg-possible, .gg-reply { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .gg-reply b { display: inline-block; width: 34px; margin-right: 4px; text-align: right; font-size: 20px; }
 .gg-wins { display: flex; gap: 8px; align-items: center; }
@@ -85,9 +93,30 @@ STYLE = """<style>
 .gg-wins b { width: 26px; text-align: right; font-size: 20px; }
 .gg-news { height: 186px; margin-top: 6px; padding: 6px 12px; overflow: hidden; border-radius: 6px;
     border: 1px solid var(--jp-border-color1, #bbb); }
-.gg-news p, .gg-answer p { margin: 0 0 3px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.gg-answer { min-height: 26px; }
+.gg-answer p { margin: 0; }
+.gg-news p { margin: 0 0 3px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.gg-results { overflow: hidden; padding: 4px 12px; border-radius: 6px;
+    border: 1px solid var(--jp-border-color1, #bbb); }
+.gg-results > div { display: grid; grid-template-columns: minmax(120px, 22%) 1fr; gap: 0 12px; height: 29px; }
+.gg-results b, .gg-results p { margin: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.gg-bar { display: grid; grid-template-columns: minmax(120px, 24%) 1fr 130px; gap: 0 12px; margin: 3px 0;
+    align-items: center; }
+.gg-bar i { display: block; height: 22px; min-width: 2px; border-radius: 3px; background: var(--c); }
+.gg-states { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 8px 0; }
+.gg-state { padding: 12px 20px; border: 3px solid var(--jp-border-color1, #bbb); border-radius: 10px; font-size: 20px; }
+.gg-state.gg-lit { border-color: #c2570c; font-weight: 700; background: var(--jp-layout-color2, #eee); }
+.gg-arrow { font-size: 26px; }
+.gg-column { box-sizing: border-box; height: 440px; overflow: hidden; padding: 4px; border-radius: 6px;
+    border: 1px solid var(--jp-border-color1, #bbb); }
+.gg-card { margin-bottom: 5px; padding: 3px 8px; border-radius: 4px; border: 2px dashed var(--jp-border-color1, #bbb);
+    overflow-wrap: anywhere; }
+.gg-card.gg-reply-card { border: 2px solid #2f6fde; }
+.gg-card.gg-lit { background: #ffe9a8; color: #111; border-color: #c2570c; }
+.gg-card.gg-lit small { color: #333; }
 .gg-trouble { color: var(--jp-error-color0, #b00); font-weight: 600; }
-[data-jp-theme-light="false"] .gg-interval, [data-jp-theme-light="false"] .gg-wins i { filter: brightness(1.45); }
+[data-jp-theme-light="false"] .gg-interval, [data-jp-theme-light="false"] .gg-wins i,
+[data-jp-theme-light="false"] .gg-bar i { filter: brightness(1.45); }
 @container (max-width: 820px) {
   .gg-row { grid-template-columns: 110px minmax(0, 1fr) 100px; height: 66px; gap: 0 8px; padding: 3px 20px 3px 10px; }
   .gg-guess { top: -3px; bottom: -3px; }
@@ -112,10 +141,13 @@ class Actions:
     Create it in a cell. `trouble` is a widget which shows the error of the last coroutine that failed.
     """
 
+    in_use: ClassVar[list[Actions]] = []
+
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.trouble = widgets.HTML()
+        self.in_use.append(self)
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine as a task, from the loop's own thread; show its error if it fails."""
@@ -138,6 +170,8 @@ class Actions:
 
     async def stop(self) -> None:
         """Cancel everything that still runs, and wait until it has ended."""
+        if self in self.in_use:
+            self.in_use.remove(self)
         others = self.tasks - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -150,7 +184,18 @@ class Actions:
             return
         error = task.exception()
         if error is not None:
-            self.trouble.value = f'<div class="gg-trouble">{html.escape(f"{type(error).__name__}: {error}")}</div>'
+            self.show_trouble(f"{type(error).__name__}: {error}")
+
+    def show_trouble(self, text: str) -> None:
+        """Show a text beside the controls, until the next click."""
+        self.trouble.value = f'<div class="gg-trouble">{html.escape(text)}</div>'
+
+
+async def clean_up(server: GameServer) -> None:
+    """End all that a notebook has started: what its widgets do, and the server, and with it all connections."""
+    for actions in list(Actions.in_use):
+        await actions.stop()
+    await server.stop()
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -164,7 +209,7 @@ def translate(message: Message) -> str:
         return f"The new game begins in {message['countdown']} seconds."
     if isinstance(message, dict) and "client_id" in message:
         player = message.get("name", f"#{message['client_id']}")
-        return f"The score: {player} has won {message['wins']}."
+        return f"The score of {player}: {message['wins']}."
     template, values = recognise(message if isinstance(message, str) else str(message.get("error"))) or ("", {})
     return ENGLISH.get(template, "").format(**values)
 
@@ -236,7 +281,8 @@ class Board:
         await board.start([bisection, lucky])
         board
 
-    Every player on it, the learner too, is a client with a connection of its own: the board shows what they heard.
+    Every player on it, the learner too, is a client with a connection of its own: the board shows what they heard. Only
+    the secret number and the count of the rounds come from the server itself.
     """
 
     def __init__(self, server: GameServer) -> None:
@@ -256,13 +302,14 @@ class Board:
             [
                 widgets.HTML(STYLE),
                 self.head,
-                self.rows,
                 *self._make_desk(),
                 self.actions.trouble,
+                self.rows,
                 self.announcements,
             ]
         )
         self.view.add_class("gg")
+        self._show_answer("Choose a number and press Guess!, if you want to play along.")
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.view._repr_mimebundle_(**options)  # a board on the last line of a cell is shown
@@ -317,7 +364,8 @@ class Board:
         self.guess_button.on_click(on(self._guess))
         line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
         return (
-            widgets.Box([self.number, self.guess_button, self.reply], layout=line),
+            widgets.Box([self.number, self.guess_button], layout=line),
+            self.reply,
             widgets.Box(
                 [self.start_button, self.step_button, self.strategy, self.add_button, self.remove_button], layout=line
             ),
@@ -346,7 +394,10 @@ class Board:
 
     async def add(self, strategy: Strategy = bisection) -> Bot:
         """Seat one more bot; it plays at once if the others do."""
+        if not self.server.running:
+            raise RuntimeError("this board belongs to a server which was stopped: run the cell of the board again")
         bot = Bot(self.server.url, strategy, next(self._names), delay=self.delay_slider.value)
+        bot.on_message = functools.partial(self._watch, bot)
         await bot.join()
         self.bots.append(bot)
         if self.running:
@@ -354,7 +405,19 @@ class Board:
         return bot
 
     def _let_play(self, bot: Bot) -> None:
-        self.playing[bot] = self.actions.start(bot.play())
+        self.playing[bot] = self.actions.start(self._run(bot, bot.play()))
+
+    async def _run(self, bot: Bot, playing: Coroutine[Any, Any, Any]) -> None:
+        """Let a bot play, and say whose strategy it was if it fails."""
+        try:
+            await playing
+        except Exception as error:
+            raise RuntimeError(f"{bot.name}'s strategy failed: {type(error).__name__}: {error}") from error
+
+    def _watch(self, bot: Bot, message: Message) -> None:
+        """Show what the server thinks of a strategy which does not return whole numbers in the range."""
+        if isinstance(message, dict) and "error" in message and message["error"] != ROUND_IS_OVER:
+            self.actions.show_trouble(f"{bot.name} is told: {translate(message)}")
 
     def play(self) -> None:
         """Let the bots play."""
@@ -379,10 +442,12 @@ class Board:
             self.play()
 
     async def _step(self, _: Any) -> None:
-        if self.bots:
+        if self.you.round_over:
+            self._show_answer("The round is over: wait for the new game.")
+        elif self.bots:
             bot = self.bots[self._next_turn % len(self.bots)]
             self._next_turn += 1
-            await bot.step()
+            await self._run(bot, bot.step())
 
     async def _add(self, _: Any) -> None:
         await self.add(STRATEGIES[self.strategy.value])
@@ -402,8 +467,10 @@ class Board:
         self.server.pause = self.pause_slider.value
 
     async def _guess(self, _: Any) -> None:
-        reply = await self.you.guess(self.number.value)
-        self.reply.value = f'<div class="gg-answer">{paint_message(reply)}</div>'
+        self._show_answer(paint_message(await self.you.guess(self.number.value)))
+
+    def _show_answer(self, markup: str) -> None:
+        self.reply.value = f'<div class="gg-answer">{markup}</div>'
 
     # Hearing and painting
 
@@ -463,5 +530,289 @@ class Board:
                 )
             )
         self.rows.value = f'<div class="gg-rows">{paint_axis(*self.you.range)}{"".join(rows)}</div>'
-        news = "<small>What everybody hears, the newest first:</small>" + "".join(map(paint_message, self.news))
+        news = "<small>What you hear beside your replies, the newest on top:</small>" + "".join(
+            map(paint_message, self.news)
+        )
         self.announcements.value = f'<div class="gg-news">{news}</div>'
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Views and controls for the lessons
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def bars(values: dict[str, float], unit: str = "") -> str:
+    """Paint numbers as bars, one below the other, the longest as long as there is room."""
+    longest = max([*values.values(), 1e-9])
+    rows = "".join(
+        f'<div class="gg-bar" style="--c:{COLOURS[number % len(COLOURS)]}"><span>{html.escape(label)}</span>'
+        f'<div><i style="width:{100 * value / longest:.1f}%"></i></div><b>{value:,.4g} {html.escape(unit)}</b></div>'
+        for number, (label, value) in enumerate(values.items())
+    )
+    return f'<div class="gg-bars">{rows}</div>'
+
+
+def states(names: Iterable[str], lit: int, note: str = "") -> str:
+    """Paint a circle of states as boxes with arrows between them; the lit one is framed, marked and explained."""
+    boxes = [f'<div class="gg-state">{html.escape(name)}</div>' for name in names]
+    boxes[lit] = boxes[lit].replace('gg-state">', 'gg-state gg-lit">● ')
+    arrow = '<div class="gg-arrow">→</div>'
+    return f'<div class="gg-states">{arrow.join(boxes)}<div class="gg-arrow">↺</div></div><p>{html.escape(note)}</p>'
+
+
+class Live:
+    """Show what a function returns (HTML), and keep it up to date.
+
+    Live(lambda: f"{len(server.clients)} players are here")
+    """
+
+    def __init__(self, paint: Callable[[], str]) -> None:
+        self.actions = Actions()
+        self.picture = widgets.HTML()
+        self.view = widgets.VBox([widgets.HTML(STYLE), self.picture, self.actions.trouble]).add_class("gg")
+        self.actions.start(self._keep_painting(paint))
+
+    async def _keep_painting(self, paint: Callable[[], str]) -> None:
+        while True:
+            self.picture.value = paint()
+            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.view._repr_mimebundle_(**options)
+
+
+class Panel:
+    """Show a button for each coroutine function; pressing it runs the function, and what it returns is shown below.
+
+        Panel({"Guess 50": lambda: player.guess(50)})
+
+    A message of the game is shown as it travels, with its meaning. An exception is shown as well.
+    """
+
+    def __init__(self, buttons: dict[str, Callable[[], Coroutine[Any, Any, Any]]], lines: int = 6) -> None:
+        self.actions = Actions()
+        self.results: collections.deque[str] = collections.deque(maxlen=lines)
+        self.picture = widgets.HTML(f'<div class="gg-results" style="height:{lines * 29 + 8}px"></div>')
+        self.buttons = {label: widgets.Button(description=label, tooltip=label) for label in buttons}
+        for label, action in buttons.items():
+            self.buttons[label].layout = widgets.Layout(width="auto")
+            self.buttons[label].on_click(self.actions.callback(self._action(label, action)))
+        line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 8px")
+        row = widgets.Box(list(self.buttons.values()), layout=line)
+        self.view = widgets.VBox([widgets.HTML(STYLE), row, self.picture, self.actions.trouble]).add_class("gg")
+
+    def _action(self, label: str, action: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[Any], Any]:
+        async def run(_: Any) -> None:
+            try:
+                result = await action()
+            except Exception as error:
+                shown = f"<p>{html.escape(type(error).__name__)}: {html.escape(str(error))}</p>"
+            else:
+                shown = (
+                    paint_message(result) if isinstance(result, (str, dict)) else f"<p>{html.escape(str(result))}</p>"
+                )
+            self.results.appendleft(f"<div><b>{html.escape(label)}</b>{shown}</div>")
+            height = self.results.maxlen or 1
+            self.picture.value = (
+                f'<div class="gg-results" style="height:{height * 29 + 8}px">{"".join(self.results)}</div>'
+            )
+
+        return run
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.view._repr_mimebundle_(**options)
+
+
+# What a lesson says of a message: who else has received the same one?
+REPLIES = (LESS, MORE, YOU_WON)
+
+
+def is_reply(message: Message) -> bool:
+    """Tell a reply, which one player receives, from an announcement, which everybody does."""
+    return message in REPLIES or (isinstance(message, dict) and "error" in message)
+
+
+class Desks:
+    """Seat players side by side, each with a guess to send and a column of all that arrived, in the order of time.
+
+        desks = Desks(server, ["Ada", "Bob", "Cleo", "Dan"])
+        await desks.start()
+        desks
+
+    What has just arrived is lit. In slow motion nothing is shown before "Next step" is pressed: each step is one
+    message, in all the columns which received it.
+    """
+
+    def __init__(self, server: GameServer, names: Sequence[str], lines: int = 8) -> None:
+        self.server, self.lines = server, lines
+        self.welcome = WELCOME.format(low=server.low, high=server.high)
+        self.actions = Actions()
+        self.clock = self.actions.loop.time
+        self.began = self.clock()
+        self.players: dict[str, Player] = {}
+        self.shown: dict[str, collections.deque[tuple[float, Message]]] = {}
+        self.held: dict[str, collections.deque[Message]] = {}
+        self.columns = {name: widgets.HTML(layout=widgets.Layout(width="100%")) for name in names}
+        self.numbers: dict[str, widgets.BoundedIntText] = {}
+        self.buttons: dict[str, widgets.Button] = {}
+        on = self.actions.callback
+        for name in names:
+            self.players[name] = Player(server.url, name, on_message=functools.partial(self._hear, name))
+            self.shown[name] = collections.deque(maxlen=lines)
+            self.held[name] = collections.deque()
+            self.numbers[name] = widgets.BoundedIntText(
+                value=50,
+                min=server.low,
+                max=server.high,
+                description=name,
+                layout=widgets.Layout(width="140px"),
+                style={"description_width": "54px"},
+            )
+            self.buttons[name] = widgets.Button(
+                description="Guess!", tooltip=f"{name} guesses", layout={"width": "80px"}
+            )
+            self.buttons[name].on_click(on(functools.partial(self._guess, name)))
+        self.slow = widgets.Checkbox(value=False, description="Slow motion", indent=False, layout={"width": "130px"})
+        self.slow.observe(on(self._let_go), "value")
+        self.next_button = widgets.Button(description="Next step", icon="step-forward")
+        self.next_button.on_click(on(self._next))
+        self.step = widgets.HTML()
+        seats = [
+            widgets.VBox(
+                [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
+                layout=widgets.Layout(flex="1 1 220px", min_width="220px"),
+            )
+            for name in names
+        ]
+        line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
+        self.view = widgets.VBox(
+            [
+                widgets.HTML(STYLE),
+                widgets.Box(seats, layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")),
+                widgets.Box([self.slow, self.next_button, self.step], layout=line),
+                self.actions.trouble,
+            ]
+        ).add_class("gg")
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.view._repr_mimebundle_(**options)
+
+    async def start(self) -> None:
+        """Let everybody join, and begin to show what they receive."""
+        for player in self.players.values():
+            await player.join()
+        self.actions.start(self._keep_painting())
+
+    async def stop(self) -> None:
+        """Let everybody leave. Safe to call twice."""
+        await self.actions.stop()
+        for player in self.players.values():
+            await player.leave()
+
+    def _hear(self, name: str, message: Message) -> None:
+        if self.slow.value:
+            self.held[name].append(message)
+        else:
+            self._show(name, message)
+
+    def _show(self, name: str, message: Message) -> None:
+        self.shown[name].append((self.clock(), message))
+
+    async def _guess(self, name: str, _: Any) -> None:
+        await self.players[name].guess(self.numbers[name].value)
+
+    async def _let_go(self, _: Any) -> None:
+        """Show all that is held back, when slow motion is switched off."""
+        while not self.slow.value and any(self.held.values()):
+            await self._next(None)
+        self.step.value = ""
+
+    async def _next(self, _: Any) -> None:
+        """Show one message, in every column whose next message it is; replies first."""
+        waiting = {name: held[0] for name, held in self.held.items() if held}
+        if not waiting:
+            self.step.value = "Nothing is on its way. Tick <b>Slow motion</b>, and press a <b>Guess!</b> button."
+            return
+        message = min(waiting.values(), key=lambda message: not is_reply(message))
+        receivers = [name for name in waiting if waiting[name] == message]
+        for name in receivers:
+            self._show(name, self.held[name].popleft())
+        who = "everybody" if len(receivers) == len(self.players) else " and ".join(receivers)
+        kind = "a reply to" if is_reply(message) else "an announcement to"
+        self.step.value = f"<b>{kind} {html.escape(who)}:</b> {html.escape(encode(message))}"
+
+    async def _keep_painting(self) -> None:
+        while True:
+            for name in self.columns:
+                self.columns[name].value = self._paint_column(name)
+            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+
+    def _for_whom(self, name: str, message: Message) -> str:
+        if is_reply(message):
+            return f"a reply to {name}"
+        receivers = [other for other, shown in self.shown.items() if any(message == known for _, known in shown)]
+        if message == self.welcome or len(receivers) == 1:
+            return f"to {name} alone"
+        return "to everybody" if len(receivers) == len(self.shown) else f"to {', '.join(receivers)}"
+
+    def _paint_column(self, name: str) -> str:
+        now = self.clock()
+        cards = "".join(
+            f'<div class="gg-card {"gg-reply-card" if is_reply(message) else "gg-all-card"}'
+            f'{" gg-lit" if now - when < 1.5 else ""}">'
+            f"<small>{when - self.began:.1f} s, {html.escape(self._for_whom(name, message))}</small>"
+            f"<br>{html.escape(encode(message))}<br><small>{html.escape(translate(message))}</small></div>"
+            for when, message in reversed(self.shown[name])
+        )
+        return f'<div class="gg-column">{cards}</div>'
+
+
+def picture(markup: str) -> widgets.VBox:
+    """Show painted HTML as the result of a cell."""
+    return widgets.VBox([widgets.HTML(STYLE), widgets.HTML(markup)]).add_class("gg")
+
+
+Broadcast = Callable[[Sequence[ServerConnection], str], Coroutine[Any, Any, None]]
+
+
+async def try_out(send_to_all: Broadcast, messages: int = 200) -> tuple[dict[str, float], float]:
+    """Broadcast to four listeners, of whom Bob never reads; give up after a second.
+
+    Returns how many messages each of them has read, and how many MB are waiting on the server for Bob.
+    """
+    heard: dict[str, float] = {}
+    connections: list[ServerConnection] = []
+
+    async def welcome(connection: ServerConnection) -> None:
+        connections.append(connection)
+        await connection.wait_closed()
+
+    async def listen(url: str, name: str) -> None:
+        async with connect(url, compression=None, max_queue=1, close_timeout=0, **CONNECT_OPTIONS) as connection:
+            heard[name] = 0
+            if name == "Bob":
+                await asyncio.sleep(3600)
+            async for _ in connection:
+                heard[name] += 1
+
+    async def send_all() -> None:
+        for _ in range(messages):
+            await send_to_all(connections, "x" * 50_000)
+            await asyncio.sleep(0)  # let the listeners read
+
+    async with serve(welcome, "127.0.0.1", 0, compression=None, close_timeout=0) as hall:
+        url = f"ws://127.0.0.1:{next(iter(hall.sockets)).getsockname()[1]}"
+        tasks = set()
+        for name in ("Ada", "Bob", "Cleo", "Dan"):
+            tasks.add(asyncio.ensure_future(listen(url, name)))
+            while len(connections) < len(tasks):
+                await asyncio.sleep(0.01)
+        sending = asyncio.ensure_future(send_all())
+        await asyncio.wait({sending}, timeout=1)
+        result = dict(heard), connections[1].transport.get_write_buffer_size() / 1e6
+        for task in [sending, *tasks]:
+            task.cancel()
+        for connection in connections:
+            connection.transport.abort()
+        await asyncio.wait([sending, *tasks])
+    return result

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from conftest import PATIENCE, PROJECT
 from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from conftest import PATIENCE, PROJECT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SWITCHES = [

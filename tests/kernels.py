@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import Any, Iterator
 
-from conftest import PATIENCE, PROJECT
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
+
+from conftest import PATIENCE, PROJECT
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 

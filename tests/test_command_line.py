@@ -12,10 +12,10 @@ import sys
 from typing import Any, Iterator
 
 import pytest
-from conftest import PATIENCE, PROJECT, SECRET, WELCOME, connect_deaf, eventually, wire
 from websockets.exceptions import ConnectionClosed
 
 import guessgame
+from conftest import PATIENCE, PROJECT, SECRET, WELCOME, connect_deaf, eventually, wire
 from guessgame import GameServer, Player
 
 PROGRAM = [sys.executable, str(PROJECT / "guessgame.py")]
@@ -172,14 +172,14 @@ def test_the_commands_have_the_same_defaults_as_the_class() -> None:
 
 
 async def test_play_answers_every_line_of_a_pipe_before_it_ends(server: GameServer) -> None:
-    result = await run_here("play", server.url, "--name", "Аня", input="1\n100\n\nforty-two\n 50 \n42")
+    result = await run_here("play", server.url, "--name", "Аня", input='1\n100\n\nforty-two\n 50 \n{"guess": 43}\n42')
     assert result.returncode == 0
     assert result.stderr == ""
     words = [line.split("  (")[0] for line in result.stdout.splitlines()]
-    assert words[:9] == [
-        WELCOME, "Аня #1 has won 0.", "Type a number and press Enter; Ctrl-D or Ctrl-C leaves.", "Меньше", "Больше",
+    assert words[:10] == [
+        WELCOME, "Аня #1 is here.", "Type a number and press Enter; Ctrl-D or Ctrl-C leaves.", "Меньше", "Больше",
         "'' is not a whole number: type one like 42.",
-        "'forty-two' is not a whole number: type one like 42.", "Больше", "Вы угадали!",
+        "'forty-two' is not a whole number: type one like 42.", "Больше", "Больше", "Вы угадали!",
     ]  # fmt: skip
 
 
@@ -187,7 +187,7 @@ async def test_play_says_once_what_the_russian_words_mean(server: GameServer) ->
     result = await run_here("play", server.url, input="1\n2\n101\n0\n")
     lines = result.stdout.splitlines()
     assert lines[0] == f"{WELCOME}  (Welcome! Guess a number from 1 to 100.)"
-    assert lines[2:4] == ["Меньше  (Less: YOUR number is smaller than the secret one, so go up.)", "Меньше"]
+    assert lines[2:4] == ["Меньше  (Less: YOUR number is smaller than the secret one, so go up.)", "Меньше  (go up)"]
     assert lines[4].endswith("  (A guess is a whole number from 1 to 100.)")
     assert lines[5].startswith("Догадка")
     assert not lines[5].endswith(")")
@@ -309,15 +309,24 @@ async def test_bots_play_rounds_and_print_a_scoreboard(server: GameServer) -> No
     result = await run_here("bots", server.url, *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert [re.sub(r"bot \S+|\w+-\d", "BOT", line) for line in lines[:4]] == [
+    assert lines[0] == f"3 bots play on {server.url}; Ctrl-C ends it."
+    assert [re.sub(r"\w+-\d", "BOT", line) for line in lines[1:5]] == [
         f"Round {number}: BOT found 42." for number in range(1, 5)
     ]
-    table = [line.split() for line in lines[4:]]
+    table = [line.split() for line in lines[5:]]
     assert table[0] == ["bot", "wins", "guesses"]
     assert sorted(row[0] for row in table[1:]) == ["bisection-1", "bisection-3", "counting-2"]
     wins = [int(row[1]) for row in table[1:]]
     assert wins == sorted(wins, reverse=True)
     assert sum(wins) == 4
+
+
+async def test_bots_whose_names_are_taken_play_under_others(server: GameServer) -> None:
+    async with wire(f"{server.url}/?name=bisection-1"):
+        result = await run_here(
+            "bots", server.url, "-n", "1", "--strategy", "bisection", "--delay", "0", "--rounds", "1"
+        )
+    assert re.search(r"^Round 1: bisection-1-\d+ found 42\.$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("ending", ["signal", "server"])
@@ -332,7 +341,9 @@ async def test_bots_print_the_scoreboard_however_they_end(server: GameServer, en
         await server.stop()
     output, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert (process.returncode, errors.decode()) == (0, "")
-    assert next(line.split()[0] for line in output.decode().splitlines()[-6:]) == "bot"
+    lines = output.decode().splitlines()
+    assert lines[-6].split() == ["bot", "wins", "guesses"]
+    assert (lines[-7].endswith("the server has stopped (close code 1001).")) == (ending == "server")
 
 
 # Where a loop is running already

@@ -8,9 +8,9 @@ import threading
 from typing import Any, AsyncIterator
 
 import pytest
+
 from conftest import SECRET, eventually, wire
 from gameboard import COLOURS, NAMES, Actions, Board, paint_axis, paint_message, translate
-
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 
 
@@ -150,14 +150,34 @@ async def test_an_error_is_shown_beside_the_controls_until_the_next_click(board:
     await eventually(lambda: board.actions.trouble.value == "")
 
 
+async def test_one_guess_waits_for_the_new_game(board: Board, server: GameServer) -> None:
+    server.pause = 1
+    await board.you.guess(SECRET)
+    board.step_button.click()
+    await eventually(lambda: "wait for the new game" in board.reply.value)
+    assert [bot.guesses for bot in board.bots] == [0, 0]
+    await board.you.wait_until(lambda: not board.you.round_over)
+    board.step_button.click()
+    await eventually(lambda: [bot.guesses for bot in board.bots] == [1, 0])
+
+
+async def test_a_board_of_a_stopped_server_says_so(board: Board, server: GameServer) -> None:
+    await server.stop()
+    board.add_button.click()
+    await eventually(lambda: "belongs to a server which was stopped" in board.actions.trouble.value)
+
+
 async def test_the_error_of_a_learners_strategy_is_shown(board: Board) -> None:
     def broken(low: int, high: int) -> int:
         raise RuntimeError("<i>no idea</i>")
 
     board.delay_slider.value = 0
     board.play()
-    await board.add(broken)
-    await eventually(lambda: "RuntimeError: &lt;i&gt;no idea" in board.actions.trouble.value)
+    bot = await board.add(broken)
+    await eventually(lambda: "Cleo&#x27;s strategy failed: RuntimeError: &lt;i&gt;no" in board.actions.trouble.value)
+    bot.strategy = lambda low, high: (low + high) / 2 + 0.25  # type: ignore[assignment,return-value]
+    board.play()
+    await eventually(lambda: "Cleo is told: A guess is a whole number" in board.actions.trouble.value)
 
 
 async def test_a_stopped_board_leaves_no_task_and_no_client(server: GameServer) -> None:
@@ -196,7 +216,7 @@ async def test_a_task_that_is_stopped_is_no_error() -> None:
 def test_messages_have_their_meaning_beside_them() -> None:
     assert translate("Больше").startswith("More: YOUR number is bigger")
     assert translate("Игрок Аня угадал число 67!") == "Player Аня guessed the number 67!"
-    assert translate({"client_id": 3, "wins": 2}) == "The score: #3 has won 2."
+    assert translate({"client_id": 3, "wins": 2}) == "The score of #3: 2."
     assert translate({"countdown": 3}) == "The new game begins in 3 seconds."
     assert translate({"error": 'Это не JSON: отправьте, например, {"guess": 42}.'}) == "This is not JSON."
     assert translate("???") == ""

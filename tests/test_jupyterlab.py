@@ -6,9 +6,10 @@ import dataclasses
 from typing import Iterator
 
 import pytest
+from playwright.sync_api import Browser, Page
+
 from jupyterlab import chromium, connect_to_kernel, jupyterlab, open_notebook, run_all_cells, wait_for_text
 from kernels import Kernel
-from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="module")

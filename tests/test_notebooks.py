@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+
 from conftest import PROJECT
 from kernels import NOTEBOOKS, Kernel, code_cells, kernel
 
@@ -15,7 +17,7 @@ DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
 # The kernel has tasks of its own, which come and go.
 OUR_TASKS = """[
     repr(task) for task in __import__("asyncio").all_tasks()
-    if any(name in task.get_coro().cr_code.co_filename for name in ("guessgame", "gameboard", "websockets"))
+    if any(name in task.get_coro().cr_code.co_filename for name in ("guessgame", "gameboard", "websockets", "ipykernel_"))
 ]"""
 
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -45,7 +47,11 @@ def test_a_notebook_is_stored_without_outputs_in_small_cells(notebook: Path) -> 
 def test_all_cells_run_twice_in_one_kernel_and_once_more_in_disorder(notebook: Path, jupyter: Kernel) -> None:
     for _ in range(2):
         for outputs in jupyter.run_all(notebook):
-            assert not [output for output in outputs if output["kind"] == "stream" and output["name"] == "stderr"]
+            # One lesson shows this line of the server's log.
+            errors = "".join(output["text"] for output in outputs if output.get("name") == "stderr")
+            assert re.sub(r"#\d+ 'Sleeper' does not read and is cut off: .*\n", "", errors) == "", (
+                "one lesson shows this line"
+            )
     for source in reversed(code_cells(notebook)[:-1]):
         jupyter.run(source)
 
@@ -54,12 +60,13 @@ def test_all_cells_run_twice_in_one_kernel_and_once_more_in_disorder(notebook: P
 def test_cleaning_up_leaves_no_server_no_task_and_no_thread(notebook: Path, jupyter: Kernel) -> None:
     jupyter.run("import threading; threads_before = set(threading.enumerate())")
     jupyter.run_all(notebook)
-    assert jupyter.value(OUR_TASKS) != []
+    assert jupyter.value("len(__import__('gameboard').Actions.in_use)") > 0, "there is something to clean up"
     clean_up = code_cells(notebook)[-1]
     assert "finished = False" in clean_up
     for _ in range(2):
         jupyter.run(clean_up.replace("finished = False", "finished = True"))
     jupyter.wait_for(f"{OUR_TASKS} == []")
+    assert jupyter.value("[actions.tasks for actions in __import__('gameboard').Actions.in_use]") == []
     assert jupyter.value("[thread.name for thread in set(threading.enumerate()) - threads_before]") == []
     assert jupyter.value("dict(server.clients)") == {}
 
@@ -120,13 +127,13 @@ def test_every_control_of_the_board_works_by_comm_messages(jupyter: Kernel) -> N
 def test_the_command_line_runs_in_a_notebook(jupyter: Kernel) -> None:
     jupyter.run_all(DEMO)
     for source in (
-        "%run ../guessgame.py bots $server.url -n 2 --delay 0 --rounds 2",
+        "%run ../guessgame.py bots {server.url} -n 2 --delay 0 --rounds 2",
         "import guessgame; guessgame.main(['bots', server.url, '-n', '2', '--delay', '0', '--rounds', '2'])",
     ):
         jupyter.run("server.pause = 0")
         outputs = jupyter.run(source)
         printed = "".join(output["text"] for output in outputs if output["kind"] == "stream")
         assert "Round 2:" in printed
-        assert "bot               wins  guesses" in printed
+        assert re.search(r"^bot +wins +guesses$", printed, re.MULTILINE)
         jupyter.click("board.start_button")  # the notebook still reacts
         jupyter.wait_for("board.running in (True, False)")

@@ -8,10 +8,10 @@ import logging
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, SECRET, WELCOME, eventually, wire
 from websockets.asyncio.server import ServerConnection, serve
 
 import guessgame
+from conftest import PATIENCE, SECRET, WELCOME, eventually, wire
 from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone
 
 

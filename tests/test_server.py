@@ -12,9 +12,9 @@ import struct
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, SECRET, WELCOME, connect_deaf, eventually, wire
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
+from conftest import PATIENCE, SECRET, WELCOME, connect_deaf, eventually, wire
 from guessgame import GameServer
 
 NEW_GAME = "Новая игра началась!"
@@ -564,7 +564,7 @@ async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytes
             await player.send({"guess": SECRET})
             await player.hear_until(NEW_GAME)
     assert log_lines(caplog) == [
-        "listening on ws://127.0.0.1:PORT, guess a number from 1 to 100",
+        "the first round begins: guess a number from 1 to 100",
         "#1 joined, 1 here",
         "#1 'Аня' has this name now",
         "refused a connection from ('127.0.0.1', PORT): HTTP 503",
