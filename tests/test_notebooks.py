@@ -14,10 +14,11 @@ from kernels import NOTEBOOKS, Kernel, code_cells, kernel
 
 DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
 
-# The kernel has tasks of its own, which come and go.
-OUR_TASKS = """[
+# The kernel has tasks of its own, which come and go. The code of a cell is in a "file" named ipykernel_...
+OUR_FILES = ("guessgame", "gameboard", "websockets", "ipykernel_")
+OUR_TASKS = f"""[
     repr(task) for task in __import__("asyncio").all_tasks()
-    if any(name in task.get_coro().cr_code.co_filename for name in ("guessgame", "gameboard", "websockets", "ipykernel_"))
+    if any(name in task.get_coro().cr_code.co_filename for name in {OUR_FILES})
 ]"""
 
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
