@@ -47,7 +47,6 @@ import sys
 import threading
 import unicodedata
 import urllib.parse
-import weakref
 from typing import Any, Callable, Coroutine, Dict, Iterable, NoReturn, Sequence, TypeVar, Union
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -55,6 +54,7 @@ from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
+from websockets.uri import parse_uri
 
 log = logging.getLogger("guessgame")
 
@@ -204,6 +204,10 @@ def check_name(name: object) -> str:
 
 # How long, in seconds, a connection may take to say goodbye before it is cut.
 CLOSE_TIMEOUT = 1.0
+# How many connections may be shaking hands when all the players are there.
+HANDSHAKES = 100
+# The longest pause or timeout, in seconds: a day.
+LONGEST = 86_400
 
 # websockets reports on its own in great detail. Of that, only warnings belong into the game's log, and of those not the
 # traceback which versions 13 to 16 print for every bad handshake: GameServer logs a refusal in one line.
@@ -217,7 +221,7 @@ class Client:
     """One connected player, as the server knows them."""
 
     id: int
-    connection: ServerConnection
+    connection: GameConnection
     name: str | None = None
     wins: int = 0
     next_turn: float = 0.0
@@ -240,15 +244,62 @@ class Client:
         """Send one message; wait while this player's own connection is full."""
         await self.connection.send(encode(message))
 
-    async def wait_for_turn(self, rate: float) -> None:
-        """Serve this player at most `rate` messages a second; let all the others go first.
+    def delay(self, rate: float) -> float:
+        """Count one more message; return how many seconds it has to wait, at `rate` messages a second.
 
-        A tenth of a second's worth may come at once. `sleep(0)` matters too: the messages which arrived together would
-        otherwise be answered in one go, with everybody else waiting.
+        A tenth of a second's worth may come at once, or one message if the rate is below that.
         """
         now = asyncio.get_running_loop().time()
-        self.next_turn = max(self.next_turn, now - 0.1) + 1 / rate
-        await asyncio.sleep(max(0.0, self.next_turn - now))
+        burst = max(0.1, 1 / rate)
+        self.next_turn = max(self.next_turn, now - burst) + 1 / rate
+        return max(0.0, self.next_turn - now)
+
+
+class GameConnection(ServerConnection):
+    """Watch over what the library leaves open: too much waiting, too many connections, players who are half gone."""
+
+    game: GameServer
+    client: Client | None = None  # until the handshake is over
+    last_heard = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.game.connections.add(self)
+        self.last_heard = self.loop.time()
+        # Those who connect and then say nothing must not use up all the connections which the system grants.
+        if len(self.game.connections) > self.game.max_players + HANDSHAKES:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.last_heard = self.loop.time()
+        self.cut_off_if_full()  # the library answers pings by itself, and waits for nobody to read the pongs
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        # Who has said goodbye, but does not read ours, would stay for ever.
+        self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.game.connections.discard(self)
+        self.game.forget(self.client)
+        super().connection_lost(exc)
+
+    def cut_off_if_full(self) -> None:
+        """Cut off a player who does not read. Keepalive would not: its ping, too, waits behind all that is unread."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting > self.game.max_backlog:
+            log.warning("%s does not read and is cut off: %d bytes were waiting", self, waiting)
+            self.transport.abort()
+
+    def cut_off_if_silent(self, seconds: float) -> None:
+        """Cut off a player of whom nothing was heard for so long, not even the answer to a ping."""
+        if self.loop.time() - self.last_heard > seconds:
+            log.warning("%s is silent and is cut off", self)
+            self.transport.abort()
+
+    def __str__(self) -> str:
+        return str(self.client or self.remote_address)
 
 
 class GameServer:
@@ -285,7 +336,7 @@ class GameServer:
         draw: Callable[[int, int], int] = draw_secret,
         max_size: int = 1024,
         max_players: int = 1000,
-        rate: float = 5000.0,
+        rate: float = 2000.0,
         max_backlog: int = 64 * 1024,
         origins: Sequence[str] | None = None,
         ping_interval: float | None = 20.0,
@@ -293,22 +344,40 @@ class GameServer:
     ) -> None:
         if low > high:
             raise ValueError(f"the range {low}..{high} is empty: low must not be above high")
-        if not 0 <= pause < math.inf:
-            raise ValueError(f"the pause cannot be {pause}: give the seconds, 0 or more")
-        if not rate > 0:
-            raise ValueError(f"the rate cannot be {rate}: give the messages a second, above 0")
+        limits = {"max_size": max_size, "max_players": max_players, "rate": rate, "max_backlog": max_backlog}
+        for name, value in limits.items():
+            if value < 1:
+                raise ValueError(f"{name} cannot be {value}: give 1 or more")
+        for seconds in (ping_interval, ping_timeout):
+            if seconds is not None and not 0 < seconds <= LONGEST:
+                raise ValueError(f"a ping cannot take {seconds} s: give more than 0, {LONGEST} at most, or None")
+        if isinstance(origins, str):
+            raise ValueError(f"origins is a list: give [{origins!r}]")
         self.host, self.port = host, port
-        self.low, self.high, self.pause, self.draw = low, high, pause, draw
+        self.low, self.high, self.draw = low, high, draw
+        self.pause = pause
         self.max_size, self.max_players, self.rate, self.max_backlog = max_size, max_players, rate, max_backlog
         self.origins, self.ping_interval, self.ping_timeout = origins, ping_interval, ping_timeout
         self.clients: dict[int, Client] = {}
-        self._named: dict[str, Client] = {}  # by folded name
+        self.connections: set[GameConnection] = set()  # those which are still shaking hands, too
         self.round: Round
         self.rounds_played = 0
+        self._named: dict[str, Client] = {}  # by folded name
         self._ids = itertools.count(1)
         self._server: Server | None = None
-        self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
-        self._intermission: asyncio.Task[None] | None = None
+        self._starting = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pause(self) -> float:
+        """Seconds from a win to the new round. Raises ValueError for less than 0 or more than a day."""
+        return self._pause
+
+    @pause.setter
+    def pause(self, seconds: float) -> None:
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"the pause cannot be {seconds}: give the seconds, from 0 to {LONGEST}")
+        self._pause = seconds
 
     # Starting and stopping
 
@@ -325,36 +394,47 @@ class GameServer:
         After `stop()` the server can be started again; it then listens on the same port.
         Raises OSError when the port is in use, RuntimeError when the server is running already.
         """
-        if self._server is not None:
-            raise RuntimeError(f"the server is running already, at {self.url}: stop it first")
-        self.round = self._draw_round()
-        self._server = await serve(
-            self._play_with,
-            self.host,
-            self.port,
-            process_request=self._refuse_when_full,
-            process_response=self._log_refusal,
-            create_connection=self._create_connection,  # type: ignore[arg-type]  # "a wrapper or a subclass"
-            # A program which is not a browser sends no Origin; it could send any.
-            origins=None if self.origins is None else [*self.origins, None],  # type: ignore[list-item]
-            compression=None,  # it costs memory for each player and gains nothing on messages this short
-            max_size=self.max_size,
-            ping_interval=self.ping_interval,
-            ping_timeout=self.ping_timeout,
-            close_timeout=CLOSE_TIMEOUT,
-            logger=wire_log,
-            backlog=1024,  # a whole class connects in the same moment
-        )
+        if self._server is not None or self._starting:
+            raise RuntimeError("the server is running already: stop it first")
+        self._starting = True
+        try:
+            self.round = Round(self.draw(self.low, self.high), self.low, self.high)
+            self._server = await serve(
+                self._play_with,
+                self.host,
+                self.port,
+                process_request=self._refuse_when_full,
+                process_response=self._log_refusal,
+                create_connection=self._create_connection,  # type: ignore[arg-type]  # "a wrapper or a subclass"
+                # A program which is not a browser sends no Origin; it could send any.
+                origins=None if self.origins is None else [*self.origins, None],  # type: ignore[list-item]
+                compression=None,  # it costs memory for each player and gains nothing on messages this short
+                max_size=self.max_size,
+                ping_interval=self.ping_interval,
+                ping_timeout=None,  # the answer may be stuck behind a flood: _cut_off_the_silent() knows better
+                close_timeout=CLOSE_TIMEOUT,
+                logger=wire_log,
+                backlog=1024,  # a whole class connects in the same moment
+            )
+        finally:
+            self._starting = False
         for listening in self._server.sockets:
             # One read then takes in a few hundred messages of a player who floods, not thousands: the others wait less.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        self._address, self.port = next(iter(self._server.sockets)).getsockname()[:2]
+        if self.ping_interval is not None and self.ping_timeout is not None:
+            self._start_task(self._cut_off_the_silent(self.ping_interval, self.ping_timeout))
         log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)  # the event loop itself holds only a weak reference
+        task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
         """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
 
-        Safe to call at any moment, also twice. Whoever does not answer the goodbye in time is cut off.
+        Safe to call at any moment after `start()`, also twice. Whoever does not answer the goodbye in time is cut off.
         """
         if self._server is None:
             return
@@ -362,13 +442,14 @@ class GameServer:
         self._server.close()
         closed = asyncio.ensure_future(self._server.wait_closed())
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
-        if not closed.done():  # it waits for players who do not read, and for handshakes which never ended
-            for connection in list(self._connections):
-                connection.transport.abort()
+        # The library waits without limit for a player who does not read, and for a handshake which never ends.
+        for connection in list(self.connections):
+            connection.transport.abort()
         await closed
-        if self._intermission is not None:
-            self._intermission.cancel()
-            await asyncio.wait({self._intermission})
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
         self._server = None
         log.info("stopped")
 
@@ -382,15 +463,14 @@ class GameServer:
         """The address for players on this machine, like ws://127.0.0.1:8765."""
         if self._server is None:
             raise RuntimeError("the server is not running: start it first")
-        host = str(next(iter(self._server.sockets)).getsockname()[0])
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._address, self._address)
         return f"ws://[{host}]:{self.port}" if ":" in host else f"ws://{host}:{self.port}"
 
     # The handshake
 
-    def _create_connection(self, *args: Any, **kwargs: Any) -> ServerConnection:
-        connection = ServerConnection(*args, **kwargs)
-        self._connections.add(connection)
+    def _create_connection(self, *args: Any, **kwargs: Any) -> GameConnection:
+        connection = GameConnection(*args, **kwargs)
+        connection.game = self
         return connection
 
     def _refuse_when_full(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -405,7 +485,8 @@ class GameServer:
     # One player, from the welcome to the goodbye
 
     async def _play_with(self, connection: ServerConnection) -> None:
-        client = Client(next(self._ids), connection)
+        assert isinstance(connection, GameConnection)  # _create_connection has made it
+        client = connection.client = Client(next(self._ids), connection)
         # The welcome is written before anybody else can know of this client: it is always the first message.
         self._write([client], WELCOME.format(low=self.low, high=self.high))
         self.clients[client.id] = client
@@ -413,19 +494,31 @@ class GameServer:
         try:
             await self._greet_by_name(client)
             async for data in connection:
-                await client.wait_for_turn(self.rate)
+                delay = client.delay(self.rate)
+                connection.last_heard = connection.loop.time() + delay  # whoever has to wait for us is not silent
+                # Also without a delay this gives all the others a turn: messages which have arrived together would
+                # otherwise be answered in one go.
+                await asyncio.sleep(delay)
+                if delay and client.id not in self.clients:
+                    break  # left while waiting
                 await self._answer(client, data)
         except ConnectionClosed:
             pass  # left without a goodbye, which is as good
+        except (IndexError, UnicodeDecodeError):  # websockets 13 lets these through: the end, and text not in UTF-8
+            await connection.close(CloseCode.INVALID_DATA)
         finally:
-            del self.clients[client.id]
+            self.forget(client)
+
+    def forget(self, client: Client | None) -> None:
+        """Take a player who has left off the list; safe to call twice."""
+        if client is not None and self.clients.pop(client.id, None) is not None:
             self._forget_name(client)
             log.info("%s left, %d here", str(client), len(self.clients))
 
     async def _greet_by_name(self, client: Client) -> None:
         """Take the name out of ws://...?name=Аня, if there is one."""
         assert client.connection.request is not None  # the handshake is over
-        query = urllib.parse.urlsplit(client.connection.request.path).query
+        query = client.connection.request.path.partition("?")[2]
         names = urllib.parse.parse_qs(query, keep_blank_values=True).get("name")
         if names:
             await self._answer(client, encode({"name": names[0]}))
@@ -468,12 +561,9 @@ class GameServer:
         others = [other for other in self.clients.values() if other is not client]
         self._write(others, SOMEBODY_WON.format(player=client.label, number=self.round.secret))
         self.broadcast(client.score())
-        self._intermission = asyncio.ensure_future(self._pause_and_begin_anew())
+        self._start_task(self._pause_and_begin_anew())
 
     # Rounds
-
-    def _draw_round(self) -> Round:
-        return Round(self.draw(self.low, self.high), self.low, self.high)
 
     async def _pause_and_begin_anew(self) -> None:
         """Count the seconds down, then draw a new number."""
@@ -485,10 +575,10 @@ class GameServer:
             self.broadcast({"countdown": seconds})
         await asyncio.sleep(end - clock())
         try:
-            self.round = self._draw_round()
+            self.round = Round(self.draw(self.low, self.high), self.low, self.high)
         except Exception:
-            log.exception("no new round begins, because draw() failed")
-            return
+            log.exception("draw() failed, so another number is drawn")
+            self.round = Round(draw_secret(self.low, self.high), self.low, self.high)
         log.info("a new round begins, %d here", len(self.clients))
         self.broadcast(NEW_GAME)
 
@@ -513,12 +603,14 @@ class GameServer:
         broadcast([client.connection for client in clients], encode(message))
 
     def _cut_off_who_does_not_read(self) -> None:
-        # Nothing else would: a keepalive ping, too, waits behind everything that has not been read.
         for client in self.clients.values():
-            waiting = client.connection.transport.get_write_buffer_size()
-            if waiting > self.max_backlog:
-                log.warning("%s does not read and is cut off: %d bytes were waiting", str(client), waiting)
-                client.connection.transport.abort()
+            client.connection.cut_off_if_full()
+
+    async def _cut_off_the_silent(self, interval: float, timeout: float) -> None:
+        while True:
+            await asyncio.sleep(min(interval, timeout) / 2)
+            for client in self.clients.values():
+                client.connection.cut_off_if_silent(interval + timeout)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -576,7 +668,8 @@ class Player:
         self.guesses = self.wins = self.rounds = 0
         self.round_over = False
         self.gone: str | None = f"not connected to {url} yet: join first"
-        self._welcomed = self._won_just_now = False
+        self._welcomed = False
+        self._score_follows: str | None = None  # whose: YOU_WON, SOMEBODY_WON
         self._requests: collections.deque[tuple[dict[str, Any], asyncio.Future[Message | None]]] = collections.deque()
         self._watchers: list[asyncio.Future[None]] = []
 
@@ -593,19 +686,24 @@ class Player:
         """Connect, wait for the welcome, and ask for the name.
 
         A player may join again after leaving, or after the server has left.
-        Raises ServerGone when no server of this game answers within 10 seconds, ValueError when the URL is wrong.
+        Raises ServerGone when no server of this game answers within 10 seconds, ValueError when the URL is wrong,
+        RuntimeError when the player is connected already.
         """
+        if self.gone is None:
+            raise RuntimeError(f"connected to {self.url} already: leave first")
         self.connection = await self._connect()
         self.received.clear()
-        self.gone, self.client_id, self.round_over, self._welcomed = None, None, False, False
+        self.gone = self.client_id = self._score_follows = None
+        self.round_over = self._welcomed = False
+        name, self.name = self.name, None  # until the server agrees
         self._reader = asyncio.ensure_future(self._read())
         timeout = asyncio.get_running_loop().call_later(WELCOME_TIMEOUT, self.connection.transport.abort)
-        name, self.name = self.name, None
         try:
             await self.wait_until(lambda: self._welcomed)
             if name is not None:
                 await self.rename(name)
         except BaseException:  # a cancelled join, too, leaves nothing behind
+            self.name = name
             self.connection.transport.abort()
             raise
         finally:
@@ -613,13 +711,15 @@ class Player:
 
     async def _connect(self) -> ClientConnection:
         try:
+            parse_uri(self.url)
+        except (InvalidURI, ValueError) as error:
+            raise ValueError(f"{self.url!r} is no address of a server: give one like ws://127.0.0.1:8765.") from error
+        try:
             return await connect(self.url, compression=None, close_timeout=CLOSE_TIMEOUT, **CONNECT_OPTIONS)
         except InvalidStatus as error:
             reason = "it is full" if error.response.status_code == 503 else f"HTTP {error.response.status_code}"
             raise ServerGone(f"The server at {self.url} lets nobody in: {reason}.") from error
-        except (InvalidURI, ValueError) as error:
-            raise ValueError(f"{self.url!r} is no address of a server: give one like ws://127.0.0.1:8765.") from error
-        except (OSError, EOFError, asyncio.TimeoutError, WebSocketException) as error:
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError, WebSocketException) as error:
             raise ServerGone(
                 f"No server answers at {self.url} ({error or 'it took too long'}): "
                 "check the address, or start a server with: python guessgame.py serve"
@@ -628,8 +728,10 @@ class Player:
     async def leave(self) -> None:
         """Say goodbye and disconnect, within a second. Safe to call twice, and after the server has left."""
         if self.gone is None:
-            await self.connection.close()
-            await self.wait_closed()
+            closing = asyncio.ensure_future(self.connection.close())
+            await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
+            self.connection.transport.abort()  # nothing happens if it is closed
+            await asyncio.wait({closing, self._reader})
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, whoever ended it."""
@@ -653,11 +755,14 @@ class Player:
         """Send a request and return the reply to it, even while announcements arrive in between.
 
         A dictionary is sent as JSON. Text and bytes are sent as they are, for those who want to see what an answer
-        to nonsense looks like. Raises ServerGone when the server is gone.
+        to nonsense looks like. Ask for one thing at a time: a request with both a name and a guess gets two replies.
+        Raises ServerGone when the server is gone, ValueError for text which cannot be sent as UTF-8.
         """
         if self.gone is not None:
             raise ServerGone(self.gone)
         data = encode(request) if isinstance(request, dict) else request
+        if isinstance(data, str):
+            data.encode()  # UnicodeEncodeError is a ValueError
         try:
             asked = parse_request(data)
         except ValueError:
@@ -691,14 +796,15 @@ class Player:
         except ConnectionClosed as closed:
             stopped = closed.rcvd is not None and closed.rcvd.code == CloseCode.GOING_AWAY
             reason = "the server has stopped (close code 1001)" if stopped else str(closed)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.connection.transport.abort()
-        self.gone = f"The connection to {self.url} has ended: {reason}."
-        for _, reply in self._requests:
-            if not reply.done():
-                reply.set_result(None)
-        self._requests.clear()
-        self._wake_watchers()
+        finally:
+            self.gone = f"The connection to {self.url} has ended: {reason}."
+            for _, reply in self._requests:
+                if not reply.done():
+                    reply.set_result(None)
+            self._requests.clear()
+            self._wake_watchers()
 
     def _hear(self, data: str | bytes) -> None:
         message: Message = json.loads(data)
@@ -725,9 +831,10 @@ class Player:
             return False
         if isinstance(message, str):
             return message in (LESS, MORE, YOU_WON)
-        if "client_id" in message:  # the answer to a new name, or the score of somebody who won meanwhile?
+        if "client_id" in message:  # the answer to a new name, or the score which follows each win?
             asked, _ = self._requests[0]
-            return "name" in asked and message.get("name") == str(asked["name"]).strip()
+            named = "name" in asked and message.get("name") == str(asked["name"]).strip()
+            return named and self._score_follows is None
         return "error" in message
 
     def _learn_from_words(self, message: str, asked: dict[str, Any]) -> None:
@@ -740,6 +847,7 @@ class Player:
         elif read_template(SOMEBODY_WON, message):
             self.rounds += 1
             self.round_over = True
+            self._score_follows = SOMEBODY_WON
         else:
             limits = read_template(WELCOME, message)
             if limits:
@@ -761,15 +869,17 @@ class Player:
             self.low = self.high = number
             self.wins += 1
             self.rounds += 1
-            self.round_over = self._won_just_now = True
+            self.round_over = True
+            self._score_follows = YOU_WON
 
     def _learn_from_object(self, message: dict[str, Any], asked: dict[str, Any]) -> None:
         if message.get("error") == ROUND_IS_OVER:
             self.round_over = True
-        # The first score after a win of ours is our own, and so is the answer to a new name.
-        if "client_id" in message and (asked or self._won_just_now):
-            self.client_id, self.name = message["client_id"], message.get("name")
-            self._won_just_now = False
+        if "client_id" in message:
+            if asked or self._score_follows == YOU_WON:
+                self.client_id, self.name = message["client_id"], message.get("name")
+            if not asked:
+                self._score_follows = None
 
     def _wake_watchers(self) -> None:
         watchers, self._watchers = self._watchers, []
@@ -833,7 +943,8 @@ class Bot(Player):
     async def play(self, rounds: int | None = None) -> None:
         """Play until so many rounds are won by anybody; for ever if None; until the server leaves in any case.
 
-        Cancel it to pause the bot, call it again to go on. Raises what the strategy raises.
+        Cancel it to pause the bot, call it again to go on. Raises what the strategy raises, and ValueError when the
+        server refuses what it returns.
         """
         last_round = math.inf if rounds is None else self.rounds + rounds
         with contextlib.suppress(ServerGone):
@@ -842,7 +953,9 @@ class Bot(Player):
                 if self.round_over:
                     await self.wait_until(lambda: not self.round_over or self.rounds >= last_round)
                 elif self.rounds < last_round:
-                    await self.step()
+                    reply = await self.step()
+                    if isinstance(reply, dict) and not self.round_over:
+                        raise ValueError(f"{self.strategy.__name__} guesses what the server refuses: {reply['error']}")
 
     async def _think(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -896,7 +1009,7 @@ async def serve_command(options: argparse.Namespace) -> None:
             f"cannot listen on {options.host}, port {options.port}: {error.strerror or error}"
         ) from error
     try:
-        print(server.url, flush=True)
+        say(server.url)
         await asyncio.Event().wait()  # for ever: only a signal ends it
     finally:
         await server.stop()
@@ -948,20 +1061,30 @@ def read_lines() -> asyncio.Queue[str | None]:
 
     def read() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for lines any more
-            with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as keyboard:
-                for line in keyboard:
-                    loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace"))
+            if sys.stdin is not None:
+                with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as keyboard:
+                    for line in keyboard:
+                        loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace"))
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines
 
 
+def say(text: str, end: str = "\n") -> None:
+    """Print at once; be silent once the reader has left, as in `play | head -1`."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Screen:
     """Show messages to a person, above the line which is being typed."""
 
     def __init__(self) -> None:
-        self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        # Without a terminal there may be no stdin or stdout at all.
+        self.interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         self._explained: set[str] = set()
         if self.interactive and sys.platform == "win32":
             os.system("")  # makes the console understand escape sequences
@@ -986,23 +1109,23 @@ class Screen:
         """Write one line, and leave what is being typed as it is."""
         line = "".join(character if character.isprintable() else "?" for character in line)
         if not self.interactive:
-            print(line, flush=True)
+            say(line)
             return
         rows = -(-len(line) // shutil.get_terminal_size().columns)
         room = "\n" * rows
         # Remember where the cursor is, make room above its line, write there, and go back to the same place in the
         # line, which is now further down.
-        print(f"\x1b7{room}\x1b[{rows}A\x1b[{rows}L\r{line}\x1b8\x1b[{rows}B", end="", flush=True)
+        say(f"\x1b7{room}\x1b[{rows}A\x1b[{rows}L\r{line}\x1b8\x1b[{rows}B", end="")
 
     def prompt(self) -> None:
         """Ask for the next guess."""
         if self.interactive:
-            print("Your guess: ", end="", flush=True)
+            say("Your guess: ", end="")
 
     def end(self) -> None:
         """Leave the line which was being typed."""
         if self.interactive:
-            print()
+            say("")
 
 
 async def bots_command(options: argparse.Namespace) -> None:
@@ -1016,26 +1139,26 @@ async def bots_command(options: argparse.Namespace) -> None:
                 await bot.rename(f"{name}-{os.getpid()}")
             bot.on_message = functools.partial(report_win, bot)
             bots.append(bot)
-        print(f"{len(bots)} bots play on {options.url}; Ctrl-C ends it.", flush=True)
+        say(f"{len(bots)} bots play on {options.url}; Ctrl-C ends it.")
         playing = [asyncio.ensure_future(bot.play(options.rounds)) for bot in bots]
         try:
             await asyncio.gather(*playing)
         finally:
             if bots[0].gone:
-                print(bots[0].gone)
+                say(bots[0].gone)
             print_scoreboard(bots)
 
 
 def report_win(bot: Bot, message: Message) -> None:
     if message == YOU_WON:
-        print(f"Round {bot.rounds}: {bot.name} found {bot.low}.", flush=True)
+        say(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
 
 
 def print_scoreboard(bots: Sequence[Bot]) -> None:
     """Print a table of the bots, the best first."""
-    print(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
+    say(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
     for bot in sorted(bots, key=lambda bot: -bot.wins):
-        print(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
+        say(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
 
 
 def whole_number(low: int, high: int = sys.maxsize) -> Callable[[str], int]:
@@ -1055,8 +1178,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    if not 0 <= value <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, from 0 to {LONGEST}")
     return value
 
 
@@ -1115,7 +1238,7 @@ def make_parser() -> Parser:
     add("--high", type=int, default=100, help="biggest number that can be drawn")
     add("--max-size", type=whole_number(1), default=1024, metavar="BYTES", help="of one message")
     add("--max-players", type=whole_number(1), default=1000, metavar="N", help="the next one is refused with HTTP 503")
-    add("--rate", type=whole_number(1), default=5000, metavar="N", help="messages a second of one player; more wait")
+    add("--rate", type=whole_number(1), default=2000, metavar="N", help="messages a second of one player; more wait")
     add(
         "--max-backlog", type=whole_number(1), default=65536, metavar="BYTES", help="unread, then the player is cut off"
     )
@@ -1171,7 +1294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(options.run(options))
     except (asyncio.CancelledError, KeyboardInterrupt):
         pass  # stopped by Ctrl-C or SIGTERM, as it should be
-    except (CommandError, ServerGone, ValueError) as error:
+    except (CommandError, ServerGone, OSError, ValueError) as error:
         print(f"guessgame.py: {error}", file=sys.stderr)
         return 1
     return 0

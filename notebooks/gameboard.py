@@ -35,7 +35,6 @@ from guessgame import (
     LESS,
     MORE,
     NEW_GAME,
-    ROUND_IS_OVER,
     SOMEBODY_WON,
     STRATEGIES,
     WELCOME,
@@ -397,7 +396,6 @@ class Board:
         if not self.server.running:
             raise RuntimeError("this board belongs to a server which was stopped: run the cell of the board again")
         bot = Bot(self.server.url, strategy, next(self._names), delay=self.delay_slider.value)
-        bot.on_message = functools.partial(self._watch, bot)
         await bot.join()
         self.bots.append(bot)
         if self.running:
@@ -413,11 +411,6 @@ class Board:
             await playing
         except Exception as error:
             raise RuntimeError(f"{bot.name}'s strategy failed: {type(error).__name__}: {error}") from error
-
-    def _watch(self, bot: Bot, message: Message) -> None:
-        """Show what the server thinks of a strategy which does not return whole numbers in the range."""
-        if isinstance(message, dict) and "error" in message and message["error"] != ROUND_IS_OVER:
-            self.actions.show_trouble(f"{bot.name} is told: {translate(message)}")
 
     def play(self) -> None:
         """Let the bots play."""

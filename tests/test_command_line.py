@@ -143,7 +143,7 @@ def test_help_has_examples_and_defaults(command: str) -> None:
     if command == "serve":
         for option, default in (
             ("host", "127.0.0.1"), ("port", "8765"), ("pause", "5.0"), ("low", "1"), ("high", "100"),
-            ("max-size", "1024"), ("max-players", "1000"), ("rate", "5000"), ("max-backlog", "65536"),
+            ("max-size", "1024"), ("max-players", "1000"), ("rate", "2000"), ("max-backlog", "65536"),
             ("ping-interval", "20.0"), ("ping-timeout", "20.0"),
         ):  # fmt: skip
             assert re.search(rf"--{option} (?:(?!--).)*\(default:\s+{re.escape(default)}\)", result.stdout, re.DOTALL)
@@ -344,6 +344,25 @@ async def test_bots_print_the_scoreboard_however_they_end(server: GameServer, en
     lines = output.decode().splitlines()
     assert lines[-6].split() == ["bot", "wins", "guesses"]
     assert (lines[-7].endswith("the server has stopped (close code 1001).")) == (ending == "server")
+
+
+@pytest.mark.parametrize(
+    "command", ["serve --port 0 | true", "bots URL --delay 0 --rounds 3 | head -1", "play URL | head -1"]
+)
+async def test_a_reader_who_leaves_early_is_no_traceback(server: GameServer, command: str) -> None:
+    shell = f"timeout -s INT 3 {PROGRAM[0]} {PROGRAM[1]} {command.replace('URL', server.url)}"
+    process = await asyncio.create_subprocess_shell(shell, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert b"Traceback" not in errors
+    assert b"Exception ignored" not in errors
+
+
+async def test_play_without_any_input_ends_at_once(server: GameServer) -> None:
+    shell = f"{PROGRAM[0]} {PROGRAM[1]} play {server.url} <&-"
+    process = await asyncio.create_subprocess_shell(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert (process.returncode, errors) == (0, b"")
+    assert WELCOME in output.decode()
 
 
 # Where a loop is running already

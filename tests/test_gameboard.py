@@ -177,7 +177,7 @@ async def test_the_error_of_a_learners_strategy_is_shown(board: Board) -> None:
     await eventually(lambda: "Cleo&#x27;s strategy failed: RuntimeError: &lt;i&gt;no" in board.actions.trouble.value)
     bot.strategy = lambda low, high: (low + high) / 2 + 0.25  # type: ignore[assignment,return-value]
     board.play()
-    await eventually(lambda: "Cleo is told: A guess is a whole number" in board.actions.trouble.value)
+    await eventually(lambda: "guesses what the server refuses" in board.actions.trouble.value)
 
 
 async def test_a_stopped_board_leaves_no_task_and_no_client(server: GameServer) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
+import guessgame
 from conftest import PATIENCE, SECRET, WELCOME, connect_deaf, eventually, wire
 from guessgame import GameServer
 
@@ -224,7 +225,7 @@ async def test_a_strange_name_in_the_url_harms_nobody(server: GameServer, query:
         assert await player.ask({"guess": 50}) == "Больше"
 
 
-@pytest.mark.parametrize("path", ["", "/", "/any/path", "/?guess=42", "/?name", "/?%", "/?;&=&&"])
+@pytest.mark.parametrize("path", ["", "/", "/any/path", "/?guess=42", "/?name", "/?%", "/?;&=&&", "//[?colour=red"])
 async def test_any_other_url_is_as_good_as_none(server: GameServer, path: str) -> None:
     async with wire(server.url + path) as player:
         reply = await player.ask({"guess": 50})
@@ -365,13 +366,13 @@ async def test_a_newcomer_in_the_pause_is_welcomed_and_hears_the_new_game() -> N
             assert await newcomer.hear() == NEW_GAME
 
 
-async def test_a_draw_that_fails_is_logged_and_ends_no_connection(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_draw_that_fails_is_logged_and_another_number_drawn(caplog: pytest.LogCaptureFixture) -> None:
     secrets = iter([SECRET])
     async with GameServer(port=0, pause=0, draw=lambda low, high: next(secrets)) as server, wire(server.url) as player:
         await player.send({"guess": SECRET})
-        await player.hear_all(2)
-        await eventually(lambda: "draw() failed" in caplog.text)
-        error(await player.ask({"guess": SECRET}))
+        assert (await player.hear_until(NEW_GAME))[0] == "Вы угадали!"
+        assert "draw() failed" in caplog.text
+        assert await player.ask({"guess": server.round.secret}) == "Вы угадали!"
 
 
 # Starting and stopping
@@ -411,6 +412,24 @@ async def test_a_stopped_server_starts_again_at_the_same_address_with_new_ids() 
     await server.stop()
 
 
+async def test_two_starts_at_once_make_one_server() -> None:
+    server = GameServer(port=0)
+    results = await asyncio.gather(server.start(), server.start(), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), RuntimeError]
+    await server.stop()
+
+
+async def test_the_address_is_known_until_the_server_has_stopped(server: GameServer) -> None:
+    url = server.url
+    with await connect_deaf(server.port):
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0.1)
+        assert server.running
+        assert server.url == url
+        await stopping
+    assert not server.running
+
+
 async def test_two_stops_at_once_both_wait_for_the_end() -> None:
     server = GameServer(port=0)
     await server.start()
@@ -428,9 +447,10 @@ async def test_a_port_in_use_is_an_os_error(server: GameServer) -> None:
     ("options", "sentence"),
     [
         ({"low": 5, "high": 3}, "low must not be above high"),
-        ({"pause": -1}, "0 or more"),
-        ({"pause": float("nan")}, "0 or more"),
-        ({"rate": 0}, "above 0"),
+        *(({"pause": pause}, "from 0 to 86400") for pause in (-1, 1e9, float("nan"), float("inf"))),
+        *(({name: 0}, "give 1 or more") for name in ("max_size", "max_players", "rate", "max_backlog")),
+        *(({name: 0}, "more than 0") for name in ("ping_interval", "ping_timeout")),
+        ({"origins": "https://game.example"}, "is a list"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_with_a_sentence(options: dict[str, Any], sentence: str) -> None:
@@ -539,6 +559,82 @@ async def test_silence_is_noticed_by_keepalive_pings() -> None:
     async with GameServer(port=0, ping_interval=0.05, ping_timeout=0.05) as server:
         with await connect_deaf(server.port):
             await eventually(lambda: not server.clients)
+
+
+async def test_a_player_above_the_rate_waits_but_not_for_the_first_message_and_is_not_called_silent() -> None:
+    options: dict[str, Any] = {"rate": 1, "ping_interval": 0.2, "ping_timeout": 0.2}
+    async with GameServer(port=0, draw=lambda low, high: SECRET, **options) as server, wire(server.url) as player:
+        began = asyncio.get_running_loop().time()
+        for _ in range(40):
+            await player.send({"guess": 50})
+        assert await player.hear_all(3) == ["Больше"] * 3
+        assert asyncio.get_running_loop().time() - began >= 1.9, "one at once, then one a second"
+        assert list(server.clients) == [1]
+        player.connection.transport.abort()
+        await eventually(lambda: not server.clients)
+        assert asyncio.get_running_loop().time() - began < 20, "gone at once, not after 37 more messages"
+
+
+async def send_raw(port: int, *frames: bytes) -> socket.socket:
+    deaf = await connect_deaf(port)
+    for frame in frames:
+        await asyncio.get_running_loop().sock_sendall(deaf, frame)
+    return deaf
+
+
+def masked_frame(first: int, content: bytes) -> bytes:
+    """Make a frame whose mask is zero, which changes nothing."""
+    return bytes([first, 0x80 | len(content)]) + bytes(4) + content
+
+
+async def test_pings_whose_answers_nobody_reads_are_counted_too(
+    server: GameServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with await connect_deaf(server.port) as deaf:
+        pings, loop = masked_frame(0x89, b"x" * 125) * 100, asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(5000):
+                await asyncio.wait_for(loop.sock_sendall(deaf, pings), PATIENCE)
+                assert all(
+                    client.connection.transport.get_write_buffer_size() < 2 * server.max_backlog
+                    for client in server.clients.values()
+                )
+                if not server.clients:
+                    break
+        await eventually(lambda: not server.clients)
+        assert "does not read and is cut off" in caplog.text
+
+
+async def test_a_player_who_hangs_up_halfway_is_gone(server: GameServer) -> None:
+    with await send_raw(server.port, masked_frame(0x81, b'{"guess": 50}')) as half:
+        await eventually(lambda: server.clients)
+        half.shutdown(socket.SHUT_WR)
+        await eventually(lambda: not server.clients)
+
+
+async def test_text_which_is_no_utf_8_ends_its_connection_with_1007(
+    server: GameServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with await send_raw(server.port, masked_frame(0x81, b"\xff\xff")) as strange:
+        data = b""
+        while b"\x88" not in data or b"\x03\xef" not in data.rpartition(b"\x88")[2]:
+            received = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(strange, 4096), PATIENCE)
+            assert received, "the goodbye has to come before the end"
+            data += received
+    assert "Traceback" not in caplog.text
+
+
+async def test_too_many_who_only_connect_do_not_keep_players_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
+    async with GameServer(port=0, max_players=10) as server, contextlib.AsyncExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        await eventually(lambda: len(server.connections) == 15)
+        for connection in list(server.connections)[:5]:
+            connection.transport.abort()
+        await eventually(lambda: len(server.connections) == 10)
+        async with wire(server.url):
+            pass
 
 
 # The log
