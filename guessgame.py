@@ -88,14 +88,14 @@ ENGLISH = {
     YOU_WON: "You guessed it!",
     SOMEBODY_WON: "Player {player} guessed the number {number}!",
     NEW_GAME: "A new game has begun!",
-    ROUND_IS_OVER: "The round is over: wait for the new game, then guess again.",
-    BAD_GUESS: "A guess is a whole number from {low} to {high}.",
-    BAD_NAME: "A name has 1 to 32 printable characters and is not a number like #3.",
-    NAME_TAKEN: "This name is taken: choose another one.",
-    NOT_TEXT: "A binary message means nothing here: send text.",
-    NOT_JSON: "This is not JSON.",
-    NOT_AN_OBJECT: "This is not a JSON object.",
-    NOTHING_TO_DO: 'There is neither "guess" nor "name" in it.',
+    ROUND_IS_OVER: "The round is over: wait for the new game, then send your guess again.",
+    BAD_GUESS: "A guess is a whole number from {low} to {high}: send, for example, {example}.",
+    BAD_NAME: 'A name has 1 to 32 printable characters and is no number like #3: send, for example, {"name": "Аня"}.',
+    NAME_TAKEN: 'This name is taken: send another one, for example {"name": "Аня-2"}.',
+    NOT_TEXT: 'A binary message means nothing here: send text, for example {"guess": 42}.',
+    NOT_JSON: 'This is not JSON: send, for example, {"guess": 42}.',
+    NOT_AN_OBJECT: 'This is not a JSON object: send, for example, {"guess": 42}.',
+    NOTHING_TO_DO: 'There is neither "guess" nor "name" in it: send, for example, {"guess": 42} or {"name": "Аня"}.',
 }
 
 
@@ -118,6 +118,13 @@ def recognise(text: str) -> tuple[str, dict[str, str]] | None:
         if values is not None:
             return template, values
     return None
+
+
+def translate(sentence: str) -> str:
+    """Return what a sentence from the server means in English, or "" for one which it never says."""
+    template, values = recognise(sentence) or ("", {})
+    meaning = ENGLISH.get(template, "")
+    return meaning.format(**values) if values else meaning
 
 
 def parse_request(data: str | bytes) -> dict[str, Any]:
@@ -1098,8 +1105,8 @@ class Screen:
             self.write(f"{player} has won {message['wins']}." if message["wins"] else f"{player} is here.")
         else:
             words = message if isinstance(message, str) else str(message.get("error"))
-            template, values = recognise(words) or ("", {})
-            meaning = ENGLISH.get(template, "").format(**values)
+            template, _ = recognise(words) or ("", {})
+            meaning = translate(words)
             if template in self._explained:
                 meaning = {LESS: "go up", MORE: "go down"}.get(template, "")
             self._explained.add(template)

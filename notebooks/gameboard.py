@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import functools
 import html
 import itertools
@@ -31,7 +32,6 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from guessgame import (
     CONNECT_OPTIONS,
-    ENGLISH,
     LESS,
     MORE,
     NEW_GAME,
@@ -47,6 +47,7 @@ from guessgame import (
     bisection,
     encode,
     recognise,
+    translate,
 )
 
 PAINTS_PER_SECOND = 8
@@ -95,10 +96,12 @@ STYLE = """<style>
 .gg-answer { min-height: 26px; }
 .gg-answer p { margin: 0; }
 .gg-news p { margin: 0 0 3px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.gg-results { overflow: hidden; padding: 4px 12px; border-radius: 6px;
+.gg-results { overflow-y: auto; padding: 4px 12px; border-radius: 6px;
     border: 1px solid var(--jp-border-color1, #bbb); }
-.gg-results > div { display: grid; grid-template-columns: minmax(120px, 22%) 1fr; gap: 0 12px; height: 29px; }
-.gg-results b, .gg-results p { margin: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.gg-results > div { display: grid; grid-template-columns: minmax(150px, 26%) 1fr; gap: 0 12px; padding: 3px 0;
+    border-bottom: 1px solid var(--jp-border-color2, #ddd); }
+.gg-results p { margin: 0; overflow-wrap: anywhere; }
+.gg-results small { display: block; }
 .gg-bar { display: grid; grid-template-columns: minmax(120px, 24%) 1fr 130px; gap: 0 12px; margin: 3px 0;
     align-items: center; }
 .gg-bar i { display: block; height: 22px; min-width: 2px; border-radius: 3px; background: var(--c); }
@@ -106,7 +109,8 @@ STYLE = """<style>
 .gg-state { padding: 12px 20px; border: 3px solid var(--jp-border-color1, #bbb); border-radius: 10px; font-size: 20px; }
 .gg-state.gg-lit { border-color: #c2570c; font-weight: 700; background: var(--jp-layout-color2, #eee); }
 .gg-arrow { font-size: 26px; }
-.gg-column { box-sizing: border-box; height: 440px; overflow: hidden; padding: 4px; border-radius: 6px;
+.gg-step { height: 44px; overflow: hidden; }
+.gg-column { box-sizing: border-box; height: 400px; overflow: hidden; padding: 4px; border-radius: 6px;
     border: 1px solid var(--jp-border-color1, #bbb); }
 .gg-card { margin-bottom: 5px; padding: 3px 8px; border-radius: 4px; border: 2px dashed var(--jp-border-color1, #bbb);
     overflow-wrap: anywhere; }
@@ -202,20 +206,20 @@ async def clean_up(server: GameServer) -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def translate(message: Message) -> str:
+def explain(message: Message) -> str:
     """Return the meaning of a message from the server, in English."""
-    if isinstance(message, dict) and "countdown" in message:
-        return f"The new game begins in {message['countdown']} seconds."
-    if isinstance(message, dict) and "client_id" in message:
-        player = message.get("name", f"#{message['client_id']}")
-        return f"The score of {player}: {message['wins']}."
-    template, values = recognise(message if isinstance(message, str) else str(message.get("error"))) or ("", {})
-    return ENGLISH.get(template, "").format(**values)
+    if isinstance(message, str):
+        return translate(message)
+    if "countdown" in message:
+        return f"The new game begins in {message['countdown']} second{'s' * (message['countdown'] != 1)}."
+    if "client_id" in message:
+        return f"The score of {message.get('name', '#{}'.format(message['client_id']))}: {message['wins']}."
+    return translate(str(message.get("error")))
 
 
 def paint_message(message: Message) -> str:
     """Paint one message as it travelled, with its meaning beside it."""
-    return f"<p>{html.escape(encode(message))} <small>{html.escape(translate(message))}</small></p>"
+    return f"<p>{html.escape(encode(message))} <small>{html.escape(explain(message))}</small></p>"
 
 
 def paint_axis(low: int, high: int) -> str:
@@ -566,9 +570,12 @@ class Live:
         self.actions.start(self._keep_painting(paint))
 
     async def _keep_painting(self, paint: Callable[[], str]) -> None:
-        while True:
-            self.picture.value = paint()
-            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+        try:
+            while True:
+                self.picture.value = paint()
+                await asyncio.sleep(1 / PAINTS_PER_SECOND)
+        finally:
+            self.picture.value += "<p><i>(This picture has ended: run the cells again for a new one.)</i></p>"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.view._repr_mimebundle_(**options)
@@ -582,10 +589,10 @@ class Panel:
     A message of the game is shown as it travels, with its meaning. An exception is shown as well.
     """
 
-    def __init__(self, buttons: dict[str, Callable[[], Coroutine[Any, Any, Any]]], lines: int = 6) -> None:
+    def __init__(self, buttons: dict[str, Callable[[], Coroutine[Any, Any, Any]]], lines: int = 4) -> None:
         self.actions = Actions()
         self.results: collections.deque[str] = collections.deque(maxlen=lines)
-        self.picture = widgets.HTML(f'<div class="gg-results" style="height:{lines * 29 + 8}px"></div>')
+        self.picture = widgets.HTML(f'<div class="gg-results" style="height:{lines * 48}px"></div>')
         self.buttons = {label: widgets.Button(description=label, tooltip=label) for label in buttons}
         for label, action in buttons.items():
             self.buttons[label].layout = widgets.Layout(width="auto")
@@ -601,14 +608,11 @@ class Panel:
             except Exception as error:
                 shown = f"<p>{html.escape(type(error).__name__)}: {html.escape(str(error))}</p>"
             else:
-                shown = (
-                    paint_message(result) if isinstance(result, (str, dict)) else f"<p>{html.escape(str(result))}</p>"
-                )
+                is_message = isinstance(result, dict) or (isinstance(result, str) and explain(result))
+                shown = paint_message(result) if is_message else f"<p>{html.escape(str(result))}</p>"
             self.results.appendleft(f"<div><b>{html.escape(label)}</b>{shown}</div>")
             height = self.results.maxlen or 1
-            self.picture.value = (
-                f'<div class="gg-results" style="height:{height * 29 + 8}px">{"".join(self.results)}</div>'
-            )
+            self.picture.value = f'<div class="gg-results" style="height:{height * 48}px">{"".join(self.results)}</div>'
 
         return run
 
@@ -623,6 +627,16 @@ REPLIES = (LESS, MORE, YOU_WON)
 def is_reply(message: Message) -> bool:
     """Tell a reply, which one player receives, from an announcement, which everybody does."""
     return message in REPLIES or (isinstance(message, dict) and "error" in message)
+
+
+@dataclasses.dataclass(eq=False)
+class Arrival:
+    """A message, when it arrived, and at whom."""
+
+    message: Message
+    when: float
+    receivers: list[str]
+    shown: float = 0.0
 
 
 class Desks:
@@ -643,8 +657,9 @@ class Desks:
         self.clock = self.actions.loop.time
         self.began = self.clock()
         self.players: dict[str, Player] = {}
-        self.shown: dict[str, collections.deque[tuple[float, Message]]] = {}
-        self.held: dict[str, collections.deque[Message]] = {}
+        self.arrivals: collections.deque[Arrival] = collections.deque(maxlen=100)
+        self.shown: dict[str, collections.deque[Arrival]] = {}
+        self.held: dict[str, collections.deque[Arrival]] = {}
         self.columns = {name: widgets.HTML(layout=widgets.Layout(width="100%")) for name in names}
         self.numbers: dict[str, widgets.BoundedIntText] = {}
         self.buttons: dict[str, widgets.Button] = {}
@@ -673,7 +688,7 @@ class Desks:
         seats = [
             widgets.VBox(
                 [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
-                layout=widgets.Layout(flex="1 1 220px", min_width="220px"),
+                layout=widgets.Layout(flex="1 1 170px", min_width="170px"),
             )
             for name in names
         ]
@@ -681,9 +696,10 @@ class Desks:
         self.view = widgets.VBox(
             [
                 widgets.HTML(STYLE),
-                widgets.Box(seats, layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")),
-                widgets.Box([self.slow, self.next_button, self.step], layout=line),
+                widgets.Box([self.slow, self.next_button], layout=line),
+                self.step,
                 self.actions.trouble,
+                widgets.Box(seats, layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")),
             ]
         ).add_class("gg")
 
@@ -703,13 +719,24 @@ class Desks:
             await player.leave()
 
     def _hear(self, name: str, message: Message) -> None:
-        if self.slow.value:
-            self.held[name].append(message)
+        """Note who has received what: an announcement arrives at several players within moments."""
+        now = self.clock()
+        for arrival in self.arrivals:
+            same = arrival.message == message and now - arrival.when < 0.5
+            if same and not is_reply(message) and name not in arrival.receivers:
+                arrival.receivers.append(name)
+                break
         else:
-            self._show(name, message)
+            arrival = Arrival(message, now, [name])
+            self.arrivals.append(arrival)
+        self.held[name].append(arrival)
+        if not self.slow.value:
+            self._show(name)
 
-    def _show(self, name: str, message: Message) -> None:
-        self.shown[name].append((self.clock(), message))
+    def _show(self, name: str) -> None:
+        arrival = self.held[name].popleft()
+        arrival.shown = self.clock()
+        self.shown[name].append(arrival)
 
     async def _guess(self, name: str, _: Any) -> None:
         await self.players[name].guess(self.numbers[name].value)
@@ -718,21 +745,22 @@ class Desks:
         """Show all that is held back, when slow motion is switched off."""
         while not self.slow.value and any(self.held.values()):
             await self._next(None)
-        self.step.value = ""
+        self._say("")
 
     async def _next(self, _: Any) -> None:
-        """Show one message, in every column whose next message it is; replies first."""
-        waiting = {name: held[0] for name, held in self.held.items() if held}
-        if not waiting:
-            self.step.value = "Nothing is on its way. Tick <b>Slow motion</b>, and press a <b>Guess!</b> button."
+        """Show one message, in all the columns which have received it, in the order in which it was sent."""
+        heads = {name: held[0] for name, held in self.held.items() if held}
+        ready = [arrival for arrival in heads.values() if all(heads.get(name) is arrival for name in arrival.receivers)]
+        if not ready:
+            self._say("Nothing is on its way. Tick <b>Slow motion</b>, and press a <b>Guess!</b> button.")
             return
-        message = min(waiting.values(), key=lambda message: not is_reply(message))
-        receivers = [name for name in waiting if waiting[name] == message]
-        for name in receivers:
-            self._show(name, self.held[name].popleft())
-        who = "everybody" if len(receivers) == len(self.players) else " and ".join(receivers)
-        kind = "a reply to" if is_reply(message) else "an announcement to"
-        self.step.value = f"<b>{kind} {html.escape(who)}:</b> {html.escape(encode(message))}"
+        arrival = min(ready, key=lambda arrival: arrival.when)
+        for name in arrival.receivers:
+            self._show(name)
+        self._say(f"{html.escape(self._for_whom(arrival))}: <b>{html.escape(encode(arrival.message))}</b>")
+
+    def _say(self, markup: str) -> None:
+        self.step.value = f'<div class="gg-step">{markup}</div>'
 
     async def _keep_painting(self) -> None:
         while True:
@@ -740,22 +768,21 @@ class Desks:
                 self.columns[name].value = self._paint_column(name)
             await asyncio.sleep(1 / PAINTS_PER_SECOND)
 
-    def _for_whom(self, name: str, message: Message) -> str:
-        if is_reply(message):
-            return f"a reply to {name}"
-        receivers = [other for other, shown in self.shown.items() if any(message == known for _, known in shown)]
-        if message == self.welcome or len(receivers) == 1:
-            return f"to {name} alone"
-        return "to everybody" if len(receivers) == len(self.shown) else f"to {', '.join(receivers)}"
+    def _for_whom(self, arrival: Arrival) -> str:
+        names = arrival.receivers
+        if is_reply(arrival.message):
+            return f"a reply to {names[0]}"
+        if arrival.message == self.welcome or len(names) == 1:
+            return f"to {' and '.join(names)} alone"
+        return "to everybody" if len(names) == len(self.players) else f"to {', '.join(names)}"
 
     def _paint_column(self, name: str) -> str:
-        now = self.clock()
+        lit = self.clock() - 1.5
         cards = "".join(
-            f'<div class="gg-card {"gg-reply-card" if is_reply(message) else "gg-all-card"}'
-            f'{" gg-lit" if now - when < 1.5 else ""}">'
-            f"<small>{when - self.began:.1f} s, {html.escape(self._for_whom(name, message))}</small>"
-            f"<br>{html.escape(encode(message))}<br><small>{html.escape(translate(message))}</small></div>"
-            for when, message in reversed(self.shown[name])
+            f'<div class="gg-card{" gg-reply-card" * is_reply(arrival.message)}{" gg-lit" * (arrival.shown > lit)}">'
+            f"<small>{arrival.when - self.began:.1f} s, {html.escape(self._for_whom(arrival))}</small>"
+            f"<br>{html.escape(encode(arrival.message))}<br><small>{html.escape(explain(arrival.message))}</small></div>"
+            for arrival in reversed(self.shown[name])
         )
         return f'<div class="gg-column">{cards}</div>'
 

@@ -76,6 +76,7 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
         "--ServerApp.port_retries": "0",
         "--ServerApp.root_dir": str(project),
         "--IdentityProvider.token": "",
+        "--ServerApp.disable_check_xsrf": "True",  # the tests end kernels, without a browser's cookies
         "--LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
@@ -115,11 +116,11 @@ def wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> str:
     raise RuntimeError("JupyterLab does not start:\n" + (folder / "jupyterlab.log").read_text())
 
 
-def get(url: str) -> Any:
+def get(url: str, method: str = "GET") -> Any:
     """Ask JupyterLab's REST interface, whatever proxy the environment names."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=PATIENCE) as response:
-        return json.load(response)
+    with opener.open(urllib.request.Request(url, method=method), timeout=PATIENCE) as response:
+        return json.loads(response.read() or "null")
 
 
 @contextlib.contextmanager
@@ -157,14 +158,24 @@ def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, heig
     return page
 
 
-def connect_to_kernel(lab: str, folder: Path) -> BlockingKernelClient:
-    """Connect to the kernel of the one notebook which is open, beside the page."""
-    (session,) = get(lab + "api/sessions")
-    client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{session['kernel']['id']}.json"))
+def find_session(lab: str, name: str) -> Any:
+    """Return what JupyterLab knows of the kernel of a notebook."""
+    return next(session for session in get(lab + "api/sessions") if session["path"] == f"notebooks/{name}.ipynb")
+
+
+def connect_to_kernel(lab: str, folder: Path, name: str) -> BlockingKernelClient:
+    """Connect to the kernel of a notebook, beside its page."""
+    kernel = find_session(lab, name)["kernel"]["id"]
+    client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{kernel}.json"))
     client.load_connection_file()
     client.start_channels()
     client.wait_for_ready(timeout=PATIENCE)
     return client
+
+
+def shut_down_kernel(lab: str, name: str) -> None:
+    """End the kernel of a notebook."""
+    get(f"{lab}api/sessions/{find_session(lab, name)['id']}", method="DELETE")
 
 
 def run_all_cells(page: Page) -> None:

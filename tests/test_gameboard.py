@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator
 import pytest
 
 from conftest import SECRET, eventually, wire
-from gameboard import COLOURS, NAMES, Actions, Board, paint_axis, paint_message, translate
+from gameboard import COLOURS, NAMES, Actions, Board, explain, paint_axis, paint_message
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 
 
@@ -214,12 +214,14 @@ async def test_a_task_that_is_stopped_is_no_error() -> None:
 
 
 def test_messages_have_their_meaning_beside_them() -> None:
-    assert translate("Больше").startswith("More: YOUR number is bigger")
-    assert translate("Игрок Аня угадал число 67!") == "Player Аня guessed the number 67!"
-    assert translate({"client_id": 3, "wins": 2}) == "The score of #3: 2."
-    assert translate({"countdown": 3}) == "The new game begins in 3 seconds."
-    assert translate({"error": 'Это не JSON: отправьте, например, {"guess": 42}.'}) == "This is not JSON."
-    assert translate("???") == ""
+    assert explain("Больше").startswith("More: YOUR number is bigger")
+    assert explain("Игрок Аня угадал число 67!") == "Player Аня guessed the number 67!"
+    assert explain({"client_id": 3, "wins": 2}) == "The score of #3: 2."
+    assert explain({"countdown": 3}) == "The new game begins in 3 seconds."
+    assert explain({"error": 'Это не JSON: отправьте, например, {"guess": 42}.'}) == (
+        'This is not JSON: send, for example, {"guess": 42}.'
+    )
+    assert explain("???") == ""
     assert "&quot;client_id&quot;: 3" in paint_message({"client_id": 3, "wins": 2})
 
 

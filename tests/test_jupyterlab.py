@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
+from pathlib import Path
 from typing import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from jupyterlab import chromium, connect_to_kernel, jupyterlab, open_notebook, run_all_cells, wait_for_text
+from jupyterlab import (
+    chromium,
+    connect_to_kernel,
+    jupyterlab,
+    open_notebook,
+    run_all_cells,
+    shut_down_kernel,
+    wait_for_text,
+)
 from kernels import Kernel
 
 
@@ -20,22 +31,39 @@ def browser() -> Iterator[Browser]:
 
 @dataclasses.dataclass
 class Learner:
-    """Somebody who looks at the demo, and can reach behind the page: luck must not decide what is to be seen."""
+    """Somebody who looks at a notebook, and can reach behind the page: luck must not decide what is to be seen."""
 
     page: Page
     kernel: Kernel
 
 
 @pytest.fixture(scope="module")
-def learner(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
-    """The demo notebook, after Run All Cells."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("jupyterlab")
-    with jupyterlab(folder) as lab:
-        page = open_notebook(browser, lab, "01_watch_bots_play")
-        run_all_cells(page)
-        client = connect_to_kernel(lab, folder)
+    with jupyterlab(folder) as address:
+        yield address, folder
+
+
+@contextlib.contextmanager
+def lesson(browser: Browser, lab: tuple[str, Path], name: str) -> Iterator[Learner]:
+    """Open a notebook and choose Run All Cells."""
+    address, folder = lab
+    page = open_notebook(browser, address, name)
+    run_all_cells(page)
+    client = connect_to_kernel(address, folder, name)
+    try:
         yield Learner(page, Kernel(client))
+        assert page.locator('[data-mime-type$="jupyter.error"]').count() == 0
+    finally:
         client.stop_channels()
+        page.close()
+        shut_down_kernel(address, name)
+
+
+@pytest.fixture(scope="module")
+def learner(browser: Browser, lab: tuple[str, Path]) -> Iterator[Learner]:
+    with lesson(browser, lab, "01_watch_bots_play") as learner:
+        yield learner
 
 
 @pytest.fixture
@@ -49,6 +77,15 @@ def button(page: Page, label: str) -> None:
 
 def rows(page: Page) -> list[str]:
     return page.locator(".gg-row:not(.gg-axis)").all_text_contents()
+
+
+def press(page: Page, label: str) -> None:
+    page.locator("button.widget-button", has_text=re.compile(f"^{re.escape(label)}$")).first.click()
+
+
+def results(page: Page, number: int = 0) -> str:
+    """Return what one of the panels of a lesson shows."""
+    return str(page.locator(".gg-results").nth(number).text_content())
 
 
 def press_until(page: Page, slider: str, key: str, value: str) -> None:
@@ -128,3 +165,149 @@ def test_nothing_is_cut_off_or_wider_than_the_board(page: Page) -> None:
 def test_no_control_ran_into_an_error(page: Page) -> None:
     assert "".join(page.locator(".gg-trouble").all_text_contents()) == ""
     assert page.locator('[data-mime-type$="jupyter.error"]').count() == 0
+
+
+# The lessons
+
+
+def test_hello_websocket_shows_what_comes_back(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "02_hello_websocket") as learner:
+        page = learner.page
+        wait_for_text(page, ".jp-OutputArea-output", "101 Switching Protocols")
+        wait_for_text(page, ".jp-OutputArea-output", 'received: "Больше"')
+        press(page, "Send the guess")
+        wait_for_text(page, ".gg-results", "YOUR number is bigger than the secret one")
+        page.locator(".widget-slider .noUi-handle").focus()
+        for _ in range(8):
+            page.keyboard.press("ArrowLeft")
+        press(page, "Send the guess")
+        wait_for_text(page, ".gg-results", "You guessed it!")
+        press(page, "Send nonsense")
+        wait_for_text(page, ".gg-results", "This is not JSON")
+
+
+def test_a_reply_lights_up_one_column_and_an_announcement_the_others(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "03_broadcasting") as learner:
+        page = learner.page
+        page.wait_for_function("() => !document.querySelector('.gg-card.gg-lit')")
+        columns = page.locator(".gg-column")
+        page.locator("button[title='Bob guesses']").click()
+        page.wait_for_selector(".gg-card.gg-lit")
+        lit = [columns.nth(number).locator(".gg-lit").all_text_contents() for number in range(4)]
+        assert [len(cards) for cards in lit] == [0, 1, 0, 0]
+        assert "a reply to Bob" in lit[1][0]
+        assert "Больше" in lit[1][0]
+        learner.kernel.run("desks.numbers['Bob'].value = 42")
+        page.locator("button[title='Bob guesses']").click()
+        wait_for_text(page, ".gg-column", "Новая игра началась!")
+        shown = [str(columns.nth(number).text_content()) for number in range(4)]
+        assert ["Вы угадали!" in text for text in shown] == [False, True, False, False]
+        assert ["Игрок Bob угадал число 42!" in text for text in shown] == [True, False, True, True]
+        assert all("to Ada, Cleo, Dan" in shown[number] for number in (0, 2, 3))
+
+
+def test_a_win_can_be_watched_message_by_message(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "03_broadcasting") as learner:
+        page = learner.page
+        page.locator("input[type=checkbox]").check()
+        learner.kernel.run("desks.numbers['Dan'].value = 42")
+        learner.kernel.wait_for("desks.slow.value")
+        page.locator("button[title='Dan guesses']").click()
+        learner.kernel.wait_for("server.rounds_played == 1 and not server.round.over")
+        for step in (
+            'a reply to Dan: "Вы угадали!"',
+            'to Ada, Bob, Cleo: "Игрок Dan угадал число 42!"',
+            'to everybody: {"client_id": 4, "name": "Dan", "wins": 1}',
+            'to everybody: {"countdown": 3}',
+        ):
+            press(page, "Next step")
+            wait_for_text(page, ".gg-step", step)
+        page.locator("input[type=checkbox]").uncheck()
+        wait_for_text(page, ".gg-column", "Новая игра началась!")
+
+
+def test_the_states_of_a_game_light_up(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "04_rounds_and_resets") as learner:
+        page = learner.page
+        wait_for_text(page, ".gg-lit", "● guessing")
+        page.locator(".widget-slider .noUi-handle").first.focus()
+        for _ in range(6):
+            page.keyboard.press("ArrowLeft")
+        learner.kernel.wait_for("server.pause == 2")
+        press(page, "Ada guesses right")
+        wait_for_text(page, ".gg-lit", "● pause")
+        press(page, "Ada guesses wrong")
+        wait_for_text(page, ".gg-results", "The round is over: wait for the new game")
+        wait_for_text(page, ".gg-lit", "● new number")
+        wait_for_text(page, ".gg-lit", "● guessing")
+        press(page, "Both right at once")
+        wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
+        wait_for_text(page, ".jp-OutputArea-output", "2 winners: not yet")
+
+
+def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "05_when_things_go_wrong") as learner:
+        page = learner.page
+        for message, meaning in (("hello", "This is not JSON"), ("[42]", "not a JSON object"), ("{}", "neither")):
+            press(page, message)
+            wait_for_text(page, ".gg-results", meaning)
+        press(page, "Leave politely")
+        wait_for_text(page, ".gg-results", "let a guest join first")
+        for way in ("Leave politely", "Vanish", "Fall silent"):
+            press(page, "A guest joins")
+            wait_for_text(page, ".widget-html-content b", "Guest")
+            press(page, way)
+            learner.kernel.wait_for("not any('Guest' in client.label for client in server.clients.values())")
+        press(page, "Stop the server")
+        wait_for_text(page, ".widget-html-content", "Eve: waiting for the server")
+        press(page, "Start the server")
+        wait_for_text(page, ".widget-html-content", "Eve: here")
+
+
+def test_a_click_tells_where_it_arrives(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "06_event_loop") as learner:
+        page = learner.page
+        wait_for_text(page, ".jp-OutputArea-output", "RuntimeError: asyncio.run() cannot be called")
+        wait_for_text(page, ".jp-OutputArea-output", "Round 3:")
+        press(page, "Where am I?")
+        wait_for_text(page, ".widget-html-content", "The click has arrived in")
+        press(page, "Count the ticks")
+        wait_for_text(page, ".gg-results", "ticks")
+        press(page, "Go wrong")
+        wait_for_text(page, ".gg-results", "ValueError: you see me, do you?")
+
+
+def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
+    browser: Browser, lab: tuple[str, Path]
+) -> None:
+    with lesson(browser, lab, "07_write_your_own_bot") as learner:
+        page = learner.page
+        outputs = page.locator(".jp-OutputArea-output").all_text_contents()
+        assert sum("not yet" in output for output in outputs) == 4
+        press(page, "Play 200 rounds")
+        press(page, "Play 200 rounds")
+        wait_for_text(page, ".gg-results", "one tournament at a time")
+        wait_for_text(page, ".gg-results", "200 rounds have been played")
+        wait_for_text(page, ".gg-bar", "bisection")
+
+
+def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "08_a_whole_class") as learner:
+        page = learner.page
+        press(page, "Take this name")
+        wait_for_text(page, ".gg-results", "The score of Somebody")
+        press(page, "A classmate comes in")
+        wait_for_text(page, ".gg-results", "bisection")
+        learner.kernel.run("await you.guess(server.round.secret)")
+        wait_for_text(page, ".gg-bar", "Somebody")
+
+
+def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:
+    played = learner.kernel.value("server.rounds_played")
+    with lesson(browser, lab, "04_rounds_and_resets") as other:
+        press(other.page, "Ada guesses right")
+        wait_for_text(other.page, ".gg-lit", "● pause")
+        assert other.kernel.value("server.rounds_played") == 1
+        assert other.kernel.value("server.url") != learner.kernel.value("server.url")
+    button(learner.page, "Guess!")
+    assert learner.kernel.value("server.rounds_played") in (played, played + 1)
