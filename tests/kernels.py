@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -55,16 +56,11 @@ class Kernel:
         return ast.literal_eval(value["data"]["text/plain"])
 
     def wait_for(self, expression: str) -> None:
-        """Wait until an expression is true in the kernel."""
-        self.run(
-            "import asyncio as _asyncio\n"
-            f"for _ in range({PATIENCE * 50}):\n"
-            f"    if {expression}:\n"
-            "        break\n"
-            "    await _asyncio.sleep(0.02)\n"
-            "else:\n"
-            f"    raise AssertionError({expression!r})"
-        )
+        """Wait until an expression is true in the kernel. To ask again and again leaves it time for the clicks."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.value(f"bool({expression})"):
+            assert time.monotonic() < deadline, f"this never became true: {expression}"
+            time.sleep(0.05)
 
     def click(self, widget: str) -> None:
         """Press a button, as a browser does."""
