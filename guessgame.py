@@ -267,19 +267,19 @@ class GameConnection(ServerConnection):
 
     game: GameServer
     client: Client | None = None  # until the handshake is over
-    last_heard = 0.0
+    held_back = False  # waits for its turn, see Client.delay()
+    silence = 0.0  # seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.game.connections.add(self)
-        self.last_heard = self.loop.time()
         # Those who connect and then say nothing must not use up all the connections which the system grants.
         if len(self.game.connections) > self.game.max_players + HANDSHAKES:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self.last_heard = self.loop.time()
+        self.silence = 0.0
         self.cut_off_if_full()  # the library answers pings by itself, and waits for nobody to read the pongs
 
     def eof_received(self) -> None:
@@ -299,9 +299,14 @@ class GameConnection(ServerConnection):
             log.warning("%s does not read and is cut off: %d bytes were waiting", self, waiting)
             self.transport.abort()
 
-    def cut_off_if_silent(self, seconds: float) -> None:
-        """Cut off a player of whom nothing was heard for so long, not even the answer to a ping."""
-        if self.loop.time() - self.last_heard > seconds:
+    def cut_off_if_silent(self, passed: float, allowed: float) -> None:
+        """Cut off a player of whom nothing has been heard for too many seconds, not even the answer to a ping.
+
+        The seconds are added up check by check and not read off a clock, for nobody is to blame for the time when this
+        program itself, or the whole machine, was asleep.
+        """
+        self.silence = 0.0 if self.held_back else self.silence + passed
+        if self.silence > allowed:
             log.warning("%s is silent and is cut off", self)
             self.transport.abort()
 
@@ -502,10 +507,11 @@ class GameServer:
             await self._greet_by_name(client)
             async for data in connection:
                 delay = client.delay(self.rate)
-                connection.last_heard = connection.loop.time() + delay  # whoever has to wait for us is not silent
                 # Also without a delay this gives all the others a turn: messages which have arrived together would
                 # otherwise be answered in one go.
+                connection.held_back = delay > 0
                 await asyncio.sleep(delay)
+                connection.held_back = False
                 if delay and client.id not in self.clients:
                     break  # left while waiting
                 await self._answer(client, data)
@@ -615,9 +621,10 @@ class GameServer:
 
     async def _cut_off_the_silent(self, interval: float, timeout: float) -> None:
         while True:
-            await asyncio.sleep(min(interval, timeout) / 2)
+            period = min(interval, timeout) / 2
+            await asyncio.sleep(period)
             for client in self.clients.values():
-                client.connection.cut_off_if_silent(interval + timeout)
+                client.connection.cut_off_if_silent(period, interval + timeout)
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -464,6 +464,8 @@ class Board:
         self.server.pause = self.pause_slider.value
 
     async def _guess(self, _: Any) -> None:
+        # A browser may hold back the last move of a slider until the click has been handled.
+        await asyncio.sleep(0.05)
         self._show_answer(paint_message(await self.you.guess(self.number.value)))
 
     def _show_answer(self, markup: str) -> None:
@@ -660,7 +662,7 @@ class Desks:
         self.arrivals: collections.deque[Arrival] = collections.deque(maxlen=100)
         self.shown: dict[str, collections.deque[Arrival]] = {}
         self.held: dict[str, collections.deque[Arrival]] = {}
-        self.columns = {name: widgets.HTML(layout=widgets.Layout(width="100%")) for name in names}
+        self.columns = {name: widgets.HTML(layout=widgets.Layout(width="auto", margin="0")) for name in names}
         self.numbers: dict[str, widgets.BoundedIntText] = {}
         self.buttons: dict[str, widgets.Button] = {}
         on = self.actions.callback

@@ -179,11 +179,12 @@ def shut_down_kernel(lab: str, name: str) -> None:
 
 
 def run_all_cells(page: Page) -> None:
-    """Choose Run, then Run All Cells, and wait until each cell has its number."""
+    """Choose Run, then Run All Cells, and wait until each cell has its number, or one has failed."""
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
     page.wait_for_function(
         r"""() => {
+            if (document.querySelector('[data-mime-type$="jupyter.error"]')) return true;
             const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
             return prompts.length && prompts.every(prompt => /^\[\d+\]:?$/.test(prompt.textContent.trim()));
         }"""

@@ -130,6 +130,7 @@ def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None
     wait_for_text(page, ".gg-row", "51–10050 Меньше ▲ go up")
     assert page.locator(".gg-turn .gg-name").text_content() == "Boblucky"
     press_until(page, "Your guess", "ArrowRight", "80")
+    learner.kernel.wait_for("board.number.value == 80")
     button(page, "Guess!")
     wait_for_text(page, ".gg-answer", "YOUR number is bigger than the secret one")
     wait_for_text(page, ".gg-row", "1–7980 Больше ▼ go down")
@@ -180,6 +181,7 @@ def test_hello_websocket_shows_what_comes_back(browser: Browser, lab: tuple[str,
         page.locator(".widget-slider .noUi-handle").focus()
         for _ in range(8):
             page.keyboard.press("ArrowLeft")
+        learner.kernel.wait_for("slider.value == 42")
         press(page, "Send the guess")
         wait_for_text(page, ".gg-results", "You guessed it!")
         press(page, "Send nonsense")

@@ -9,6 +9,7 @@ import re
 import selectors
 import socket
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -635,6 +636,14 @@ async def test_too_many_who_only_connect_do_not_keep_players_out(monkeypatch: py
         await eventually(lambda: len(server.connections) == 10)
         async with wire(server.url):
             pass
+
+
+async def test_nobody_is_called_silent_because_the_server_itself_was_asleep() -> None:
+    async with GameServer(port=0, ping_interval=0.1, ping_timeout=0.1) as server, wire(server.url) as player:
+        time.sleep(1)  # noqa: ASYNC251  # a machine which wakes up
+        await asyncio.sleep(0.1)
+        assert await player.ask({"guess": 0}) != []
+        assert list(server.clients) == [1]
 
 
 # The log
