@@ -313,3 +313,45 @@ def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[st
         assert other.kernel.value("server.url") != learner.kernel.value("server.url")
     button(learner.page, "Guess!")
     assert learner.kernel.value("server.rounds_played") in (played, played + 1)
+
+
+def test_sixty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) -> None:
+    page = learner.page
+    learner.kernel.run("board.number.value = 10")
+    box = page.locator(".gg .widget-slider", has_text="Your guess")
+    page.wait_for_function("() => [...document.querySelectorAll('.widget-readout')].some(e => e.textContent === '10')")
+    box.locator(".noUi-handle").focus()
+    for _ in range(60):
+        page.keyboard.press("ArrowRight")
+    assert box.locator(".widget-readout").text_content() == "70"
+    learner.kernel.wait_for("board.number.value == 70")
+
+
+def test_the_board_works_with_comms_over_subshells_switched_off(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("subshells")
+    # Older versions do not know this setting, and have no subshells.
+    settings = {"apputils-extension/kernels-settings": {"commsOverSubshells": "disabled"}}
+    with jupyterlab(folder, **settings) as address:
+        with lesson(browser, (address, folder), "01_watch_bots_play") as learner:
+            button(learner.page, "Pause the bots")
+            wait_for_text(learner.page, ".gg button", "Start the bots")
+            press_until(learner.page, "Seconds between guesses", "ArrowLeft", "0.5")
+            learner.kernel.wait_for("[bot.delay for bot in board.bots] == [0.5] * 5")
+            button(learner.page, "Add a bot")
+            wait_for_text(learner.page, ".gg-name", "Fay")
+
+
+def test_a_kernel_restarted_in_the_middle_of_a_game_plays_again(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "04_rounds_and_resets") as learner:
+        press(learner.page, "Ada guesses right")
+        wait_for_text(learner.page, ".gg-lit", "● pause")
+        old = learner.kernel.value("server.url")
+        learner.page.locator('.lm-MenuBar-itemLabel:text-is("Kernel")').click()
+        learner.page.locator('.lm-Menu-item[data-command="kernelmenu:restart-and-clear"]').click()
+        learner.page.locator(".jp-Dialog button.jp-mod-warn").click()
+        learner.page.wait_for_function("() => !document.querySelector('.gg')")
+        run_all_cells(learner.page)
+        wait_for_text(learner.page, ".gg-lit", "● guessing")
+        assert learner.kernel.value("server.url") != old
