@@ -102,7 +102,8 @@ STYLE = """<style>
     border-bottom: 1px solid var(--jp-border-color2, #ddd); }
 .gg-results p { margin: 0; overflow-wrap: anywhere; }
 .gg-results small { display: block; }
-.gg-bar { display: grid; grid-template-columns: minmax(120px, 24%) 1fr 130px; gap: 0 12px; margin: 3px 0;
+.gg-bar { display: grid; grid-template-columns: minmax(120px, 24%) 1fr 150px; gap: 0 12px; margin: 3px 0;
+    white-space: nowrap;
     align-items: center; }
 .gg-bar i { display: block; height: 22px; min-width: 2px; border-radius: 3px; background: var(--c); }
 .gg-states { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 8px 0; }
