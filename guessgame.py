@@ -296,7 +296,7 @@ class GameConnection(ServerConnection):
         """Cut off a player who does not read. Keepalive would not: its ping, too, waits behind all that is unread."""
         waiting = self.transport.get_write_buffer_size()
         if waiting > self.game.max_backlog:
-            log.warning("%s does not read and is cut off: %d bytes were waiting", self, waiting)
+            log.warning("%s does not read and is cut off: %d bytes were waiting", str(self), waiting)
             self.transport.abort()
 
     def cut_off_if_silent(self, passed: float, allowed: float) -> None:
@@ -307,7 +307,7 @@ class GameConnection(ServerConnection):
         """
         self.silence = 0.0 if self.held_back else self.silence + passed
         if self.silence > allowed:
-            log.warning("%s is silent and is cut off", self)
+            log.warning("%s is silent and is cut off", str(self))
             self.transport.abort()
 
     def __str__(self) -> str:
