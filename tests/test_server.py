@@ -606,11 +606,16 @@ async def test_pings_whose_answers_nobody_reads_are_counted_too(
         assert "does not read and is cut off" in caplog.text
 
 
-async def test_a_player_who_hangs_up_halfway_is_gone(server: GameServer) -> None:
-    with await send_raw(server.port, masked_frame(0x81, b'{"guess": 50}')) as half:
-        await eventually(lambda: server.clients)
-        half.shutdown(socket.SHUT_WR)
-        await eventually(lambda: not server.clients)
+async def test_a_player_who_hangs_up_halfway_without_reading_is_gone() -> None:
+    async with GameServer(port=0, ping_interval=None) as server:
+        with await connect_deaf(server.port) as half:
+            await eventually(lambda: server.clients)
+            transport = server.clients[1].connection.transport
+            while transport.get_write_buffer_size() < 10_000:  # the goodbye, too, waits behind all this
+                server.broadcast("x" * 2000)
+                await asyncio.sleep(0)
+            half.shutdown(socket.SHUT_WR)
+            await eventually(lambda: not server.clients)
 
 
 async def test_text_which_is_no_utf_8_ends_its_connection_with_1007(
