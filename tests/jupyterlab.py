@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -72,8 +72,8 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
     }
     options = {
         "--ip": "127.0.0.1",
-        "--port": str(free_port()),  # older versions, asked for port 0, do not tell which one they took
-        "--ServerApp.port_retries": "0",
+        # Older versions, asked for port 0, do not tell which one they took. Systems hand out ports above these to others.
+        "--port": str(random.randrange(10_000, 30_000)),
         "--ServerApp.root_dir": str(project),
         "--IdentityProvider.token": "",
         "--ServerApp.disable_check_xsrf": "True",  # the tests end kernels, without a browser's cookies
@@ -95,13 +95,6 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def free_port() -> int:
-    """Return a port which is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> str:
@@ -139,15 +132,19 @@ def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, heig
     """Open a notebook and wait for its kernel."""
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(PATIENCE * SECONDS)
-    path = f"notebooks/{name}.ipynb"
-    page.goto(f"{lab}lab/tree/{path}?reset", wait_until="domcontentloaded")
+    page.goto(f"{lab}lab/tree/notebooks/{name}.ipynb?reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
 
-    # The page calls a kernel idle before there is one.
+    wait_for_kernel(page, lab, name)
+    return page
+
+
+def wait_for_kernel(page: Page, lab: str, name: str) -> None:
+    """Wait until the kernel of a notebook is ready; the page calls it idle before there is one."""
     deadline = time.monotonic() + PATIENCE
     while not any(
-        session["path"] == path
+        session["path"] == f"notebooks/{name}.ipynb"
         and session["kernel"]["execution_state"] == "idle"
         and session["kernel"]["connections"] > 0
         for session in get(lab + "api/sessions")
@@ -155,7 +152,6 @@ def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, heig
         assert time.monotonic() < deadline, "the kernel does not start"
         page.wait_for_timeout(100)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-    return page
 
 
 def find_session(lab: str, name: str) -> Any:

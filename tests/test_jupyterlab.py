@@ -18,6 +18,7 @@ from jupyterlab import (
     open_notebook,
     run_all_cells,
     shut_down_kernel,
+    wait_for_kernel,
     wait_for_text,
 )
 from kernels import Kernel
@@ -344,14 +345,19 @@ def test_the_board_works_with_comms_over_subshells_switched_off(
 
 
 def test_a_kernel_restarted_in_the_middle_of_a_game_plays_again(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "04_rounds_and_resets") as learner:
+    address, folder = lab
+    name = "04_rounds_and_resets"
+    with lesson(browser, lab, name) as learner:
         press(learner.page, "Ada guesses right")
         wait_for_text(learner.page, ".gg-lit", "● pause")
         old = learner.kernel.value("server.url")
         learner.page.locator('.lm-MenuBar-itemLabel:text-is("Kernel")').click()
         learner.page.locator('.lm-Menu-item[data-command="kernelmenu:restart-and-clear"]').click()
         learner.page.locator(".jp-Dialog button.jp-mod-warn").click()
-        learner.page.wait_for_function("() => !document.querySelector('.gg')")
+        learner.page.wait_for_function("() => !document.querySelector('.jp-OutputArea-child')")
+        wait_for_kernel(learner.page, address, name)
         run_all_cells(learner.page)
         wait_for_text(learner.page, ".gg-lit", "● guessing")
-        assert learner.kernel.value("server.url") != old
+        client = connect_to_kernel(address, folder, name)  # the old one may have missed that the kernel is another now
+        assert Kernel(client).value("server.url") != old
+        client.stop_channels()
