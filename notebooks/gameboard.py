@@ -1,4 +1,4 @@
-"""Widgets for the notebooks: a live board of bots at play, and a desk from which to steer them.
+"""Widgets which the notebooks share: buttons, pictures that keep up to date, and a live board of bots at play.
 
 Importing this module also lets a notebook import `guessgame`, which lies one folder up.
 
@@ -15,34 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import dataclasses
-import functools
 import html
 import itertools
 import sys
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Coroutine, Iterable, Sequence
+from typing import Any, Callable, ClassVar, Coroutine, Iterable
 
 import ipywidgets as widgets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
-
 from guessgame import (
-    CONNECT_OPTIONS,
     LESS,
     MORE,
     NEW_GAME,
     SOMEBODY_WON,
     STRATEGIES,
-    WELCOME,
     YOU_WON,
     Bot,
     GameServer,
     Message,
     Player,
+    ServerGone,
     Strategy,
     bisection,
     encode,
@@ -58,80 +52,7 @@ COLOURS = ("#2f6fde", "#c2570c", "#1f8a46", "#8b4fd9", "#c8327c", "#0f7f8c", "#9
 # What a reply tells its player: an arrow in the direction of the secret number, so that colour is never needed.
 HINTS = {LESS: "▲ go up", MORE: "▼ go down", YOU_WON: "★"}
 
-STYLE = """<style>
-.gg { container-type: inline-size; max-width: 1200px; }
-.gg .widget-html-content { font-size: 16px; line-height: 1.3; width: 100%; color: var(--jp-ui-font-color0, #111); }
-.gg button, .gg .widget-label, .gg .widget-readout, .gg select, .gg .widget-label-basic { font-size: 15px; }
-.gg small { font-size: 14px; color: var(--jp-ui-font-color1, #444); }
-.gg-head { display: grid; grid-template-columns: 1fr auto; gap: 2px 16px; align-items: center; border-radius: 8px;
-    padding: 8px 16px; color: #fff; background: #24406e; height: 64px; overflow: hidden; }
-.gg-head b { font-size: 24px; }
-.gg-head .gg-count { font-size: 40px; font-weight: 700; grid-row: span 2; }
-.gg-head.gg-won { background: #7a4b00; }
-.gg-head.gg-gone { background: #8f1d1d; }
-.gg-row { display: grid; grid-template-columns: 128px minmax(100px, 1fr) 76px 226px 136px; gap: 0 18px;
-    align-items: center; margin-bottom: 3px; padding: 3px 8px; height: 40px; border-left: 6px solid var(--c);
-    border-radius: 4px; }
-.gg-turn { background: var(--jp-layout-color2, #eee); }
-.gg-found { box-shadow: inset 0 0 0 2px var(--c); }
-.gg-axis { height: 24px; font-size: 14px; border-color: transparent; color: var(--jp-ui-font-color1, #444); }
-.gg-name { font-weight: 700; font-size: 18px; line-height: 1.1; overflow: hidden; text-overflow: ellipsis;
-    white-space: nowrap; }
-.gg-name small { display: block; font-weight: 400; line-height: 1.3; }
-.gg-line { position: relative; height: 20px; border-radius: 4px; background: var(--jp-layout-color3, #ddd); }
-.gg-axis .gg-line { background: none; }
-.gg-line span { position: absolute; transform: translateX(-50%); }
-.gg-interval { position: absolute; top: 0; bottom: 0; min-width: 4px; border-radius: 4px; background: var(--c); }
-.gg-guess { position: absolute; top: -6px; bottom: -6px; width: 4px; margin-left: -2px; border-radius: 2px;
-    background: var(--jp-ui-font-color0, #111); }
-.gg-secret { position: absolute; top: -12px; bottom: -12px; border-left: 3px dotted #d4380d; margin-left: -1px; }
-.gg-possible { padding-left: 6px; }
-.gg-possible, .gg-reply { white-space: nowrap; font-variant-numeric: tabular-nums; }
-.gg-reply b { display: inline-block; width: 34px; margin-right: 4px; text-align: right; font-size: 20px; }
-.gg-wins { display: flex; gap: 8px; align-items: center; }
-.gg-wins i { height: 16px; border-radius: 3px; background: var(--c); }
-.gg-wins b { width: 26px; text-align: right; font-size: 20px; }
-.gg-news { height: 186px; margin-top: 6px; padding: 6px 12px; overflow: hidden; border-radius: 6px;
-    border: 1px solid var(--jp-border-color1, #bbb); }
-.gg-answer { min-height: 26px; }
-.gg-answer p { margin: 0; }
-.gg-news p { margin: 0 0 3px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.gg-results { overflow-y: auto; padding: 4px 12px; border-radius: 6px;
-    border: 1px solid var(--jp-border-color1, #bbb); }
-.gg-results > div { display: grid; grid-template-columns: minmax(150px, 26%) 1fr; gap: 0 12px; padding: 3px 0;
-    border-bottom: 1px solid var(--jp-border-color2, #ddd); }
-.gg-results p { margin: 0; overflow-wrap: anywhere; }
-.gg-results small { display: block; }
-.gg-bar { display: grid; grid-template-columns: minmax(120px, 24%) 1fr 150px; gap: 0 12px; margin: 3px 0;
-    white-space: nowrap;
-    align-items: center; }
-.gg-bar i { display: block; height: 22px; min-width: 2px; border-radius: 3px; background: var(--c); }
-.gg-states { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 8px 0; }
-.gg-state { padding: 12px 20px; border: 3px solid var(--jp-border-color1, #bbb); border-radius: 10px; font-size: 20px; }
-.gg-state.gg-lit { border-color: #c2570c; font-weight: 700; background: var(--jp-layout-color2, #eee); }
-.gg-arrow { font-size: 26px; }
-.gg-step { height: 44px; overflow: hidden; }
-.gg-column { box-sizing: border-box; height: 400px; overflow: hidden; padding: 4px; border-radius: 6px;
-    border: 1px solid var(--jp-border-color1, #bbb); }
-.gg-card { margin-bottom: 5px; padding: 3px 8px; border-radius: 4px; border: 2px dashed var(--jp-border-color1, #bbb);
-    overflow-wrap: anywhere; }
-.gg-card.gg-reply-card { border: 2px solid #2f6fde; }
-.gg-card.gg-lit { background: #ffe9a8; color: #111; border-color: #c2570c; }
-.gg-card.gg-lit small { color: #333; }
-.gg-trouble { color: var(--jp-error-color0, #b00); font-weight: 600; }
-[data-jp-theme-light="false"] .gg-interval, [data-jp-theme-light="false"] .gg-wins i,
-[data-jp-theme-light="false"] .gg-bar i { filter: brightness(1.45); }
-@container (max-width: 820px) {
-  .gg-row { grid-template-columns: 110px minmax(0, 1fr) 100px; height: 66px; gap: 0 8px; padding: 3px 20px 3px 10px; }
-  .gg-guess { top: -3px; bottom: -3px; }
-  .gg-row .gg-line { grid-column: 1 / -1; grid-row: 2; }
-  .gg-possible { display: none; }
-  .gg-axis { height: 24px; }
-  .gg-axis > div:not(.gg-line) { display: none; }
-  .gg-head b { font-size: 18px; }
-  .gg-head .gg-count { font-size: 28px; }
-}
-</style>"""
+STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -188,11 +109,26 @@ class Actions:
             return
         error = task.exception()
         if error is not None:
-            self.show_trouble(f"{type(error).__name__}: {error}")
+            self.show_trouble(describe(error))
 
     def show_trouble(self, text: str) -> None:
         """Show a text beside the controls, until the next click."""
         self.trouble.value = f'<div class="gg-trouble">{html.escape(text)}</div>'
+
+
+def describe(error: BaseException) -> str:
+    """Write an error as a person should read it."""
+    advice = " Run the cells again, from the top." if isinstance(error, ServerGone) else ""
+    return f"{type(error).__name__}: {error}{advice}"
+
+
+class Shown:
+    """Be shown as a widget when the last line of a cell is this object."""
+
+    view: widgets.Widget
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.view._repr_mimebundle_(**options)
 
 
 async def clean_up(server: GameServer) -> None:
@@ -278,7 +214,7 @@ def paint_head(title: str, below: str, count: str = "", mood: str = "") -> str:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-class Board:
+class Board(Shown):
     """Show bots playing on a server, with a desk to steer them and a seat for the learner.
 
         board = Board(server)
@@ -314,9 +250,6 @@ class Board:
         )
         self.view.add_class("gg")
         self._show_answer("Choose a number and press Guess!, if you want to play along.")
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.view._repr_mimebundle_(**options)  # a board on the last line of a cell is shown
 
     def _make_desk(self) -> Iterable[widgets.Widget]:
         """Build the controls, each with what it does."""
@@ -560,7 +493,7 @@ def states(names: Iterable[str], lit: int, note: str = "") -> str:
     return f'<div class="gg-states">{arrow.join(boxes)}<div class="gg-arrow">↺</div></div><p>{html.escape(note)}</p>'
 
 
-class Live:
+class Live(Shown):
     """Show what a function returns (HTML), and keep it up to date.
 
     Live(lambda: f"{len(server.clients)} players are here")
@@ -580,11 +513,8 @@ class Live:
         finally:
             self.picture.value += "<p><i>(This picture has ended: run the cells again for a new one.)</i></p>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.view._repr_mimebundle_(**options)
 
-
-class Panel:
+class Panel(Shown):
     """Show a button for each coroutine function; pressing it runs the function, and what it returns is shown below.
 
         Panel({"Guess 50": lambda: player.guess(50)})
@@ -609,7 +539,7 @@ class Panel:
             try:
                 result = await action()
             except Exception as error:
-                shown = f"<p>{html.escape(type(error).__name__)}: {html.escape(str(error))}</p>"
+                shown = f"<p>{html.escape(describe(error))}</p>"
             else:
                 is_message = isinstance(result, dict) or (isinstance(result, str) and explain(result))
                 shown = paint_message(result) if is_message else f"<p>{html.escape(str(result))}</p>"
@@ -619,223 +549,7 @@ class Panel:
 
         return run
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.view._repr_mimebundle_(**options)
-
-
-# What a lesson says of a message: who else has received the same one?
-REPLIES = (LESS, MORE, YOU_WON)
-
-
-def is_reply(message: Message) -> bool:
-    """Tell a reply, which one player receives, from an announcement, which everybody does."""
-    return message in REPLIES or (isinstance(message, dict) and "error" in message)
-
-
-@dataclasses.dataclass(eq=False)
-class Arrival:
-    """A message, when it arrived, and at whom."""
-
-    message: Message
-    when: float
-    receivers: list[str]
-    shown: float = 0.0
-
-
-class Desks:
-    """Seat players side by side, each with a guess to send and a column of all that arrived, in the order of time.
-
-        desks = Desks(server, ["Ada", "Bob", "Cleo", "Dan"])
-        await desks.start()
-        desks
-
-    What has just arrived is lit. In slow motion nothing is shown before "Next step" is pressed: each step is one
-    message, in all the columns which received it.
-    """
-
-    def __init__(self, server: GameServer, names: Sequence[str], lines: int = 8) -> None:
-        self.server, self.lines = server, lines
-        self.welcome = WELCOME.format(low=server.low, high=server.high)
-        self.actions = Actions()
-        self.clock = self.actions.loop.time
-        self.began = self.clock()
-        self.players: dict[str, Player] = {}
-        self.arrivals: collections.deque[Arrival] = collections.deque(maxlen=100)
-        self.shown: dict[str, collections.deque[Arrival]] = {}
-        self.held: dict[str, collections.deque[Arrival]] = {}
-        self.columns = {name: widgets.HTML(layout=widgets.Layout(width="auto", margin="0")) for name in names}
-        self.numbers: dict[str, widgets.BoundedIntText] = {}
-        self.buttons: dict[str, widgets.Button] = {}
-        on = self.actions.callback
-        for name in names:
-            self.players[name] = Player(server.url, name, on_message=functools.partial(self._hear, name))
-            self.shown[name] = collections.deque(maxlen=lines)
-            self.held[name] = collections.deque()
-            self.numbers[name] = widgets.BoundedIntText(
-                value=50,
-                min=server.low,
-                max=server.high,
-                description=name,
-                layout=widgets.Layout(width="140px"),
-                style={"description_width": "54px"},
-            )
-            self.buttons[name] = widgets.Button(
-                description="Guess!", tooltip=f"{name} guesses", layout={"width": "80px"}
-            )
-            self.buttons[name].on_click(on(functools.partial(self._guess, name)))
-        self.slow = widgets.Checkbox(value=False, description="Slow motion", indent=False, layout={"width": "130px"})
-        self.slow.observe(on(self._let_go), "value")
-        self.next_button = widgets.Button(description="Next step", icon="step-forward")
-        self.next_button.on_click(on(self._next))
-        self.step = widgets.HTML()
-        seats = [
-            widgets.VBox(
-                [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
-                layout=widgets.Layout(flex="1 1 170px", min_width="170px"),
-            )
-            for name in names
-        ]
-        line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
-        self.view = widgets.VBox(
-            [
-                widgets.HTML(STYLE),
-                widgets.Box([self.slow, self.next_button], layout=line),
-                self.step,
-                self.actions.trouble,
-                widgets.Box(seats, layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")),
-            ]
-        ).add_class("gg")
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.view._repr_mimebundle_(**options)
-
-    async def start(self) -> None:
-        """Let everybody join, and begin to show what they receive."""
-        for player in self.players.values():
-            await player.join()
-        self.actions.start(self._keep_painting())
-
-    async def stop(self) -> None:
-        """Let everybody leave. Safe to call twice."""
-        await self.actions.stop()
-        for player in self.players.values():
-            await player.leave()
-
-    def _hear(self, name: str, message: Message) -> None:
-        """Note who has received what: an announcement arrives at several players within moments."""
-        now = self.clock()
-        for arrival in self.arrivals:
-            same = arrival.message == message and now - arrival.when < 0.5
-            if same and not is_reply(message) and name not in arrival.receivers:
-                arrival.receivers.append(name)
-                break
-        else:
-            arrival = Arrival(message, now, [name])
-            self.arrivals.append(arrival)
-        self.held[name].append(arrival)
-        if not self.slow.value:
-            self._show(name)
-
-    def _show(self, name: str) -> None:
-        arrival = self.held[name].popleft()
-        arrival.shown = self.clock()
-        self.shown[name].append(arrival)
-
-    async def _guess(self, name: str, _: Any) -> None:
-        await self.players[name].guess(self.numbers[name].value)
-
-    async def _let_go(self, _: Any) -> None:
-        """Show all that is held back, when slow motion is switched off."""
-        while not self.slow.value and any(self.held.values()):
-            await self._next(None)
-        self._say("")
-
-    async def _next(self, _: Any) -> None:
-        """Show one message, in all the columns which have received it, in the order in which it was sent."""
-        heads = {name: held[0] for name, held in self.held.items() if held}
-        ready = [arrival for arrival in heads.values() if all(heads.get(name) is arrival for name in arrival.receivers)]
-        if not ready:
-            self._say("Nothing is on its way. Tick <b>Slow motion</b>, and press a <b>Guess!</b> button.")
-            return
-        arrival = min(ready, key=lambda arrival: arrival.when)
-        for name in arrival.receivers:
-            self._show(name)
-        self._say(f"{html.escape(self._for_whom(arrival))}: <b>{html.escape(encode(arrival.message))}</b>")
-
-    def _say(self, markup: str) -> None:
-        self.step.value = f'<div class="gg-step">{markup}</div>'
-
-    async def _keep_painting(self) -> None:
-        while True:
-            for name in self.columns:
-                self.columns[name].value = self._paint_column(name)
-            await asyncio.sleep(1 / PAINTS_PER_SECOND)
-
-    def _for_whom(self, arrival: Arrival) -> str:
-        names = arrival.receivers
-        if is_reply(arrival.message):
-            return f"a reply to {names[0]}"
-        if arrival.message == self.welcome or len(names) == 1:
-            return f"to {' and '.join(names)} alone"
-        return "to everybody" if len(names) == len(self.players) else f"to {', '.join(names)}"
-
-    def _paint_column(self, name: str) -> str:
-        lit = self.clock() - 1.5
-        cards = "".join(
-            f'<div class="gg-card{" gg-reply-card" * is_reply(arrival.message)}{" gg-lit" * (arrival.shown > lit)}">'
-            f"<small>{arrival.when - self.began:.1f} s, {html.escape(self._for_whom(arrival))}</small>"
-            f"<br>{html.escape(encode(arrival.message))}<br><small>{html.escape(explain(arrival.message))}</small></div>"
-            for arrival in reversed(self.shown[name])
-        )
-        return f'<div class="gg-column">{cards}</div>'
-
 
 def picture(markup: str) -> widgets.VBox:
     """Show painted HTML as the result of a cell."""
     return widgets.VBox([widgets.HTML(STYLE), widgets.HTML(markup)]).add_class("gg")
-
-
-Broadcast = Callable[[Sequence[ServerConnection], str], Coroutine[Any, Any, None]]
-
-
-async def try_out(send_to_all: Broadcast, messages: int = 200) -> tuple[dict[str, float], float]:
-    """Broadcast to four listeners, of whom Bob never reads; give up after a second.
-
-    Returns how many messages each of them has read, and how many MB are waiting on the server for Bob.
-    """
-    heard: dict[str, float] = {}
-    connections: list[ServerConnection] = []
-
-    async def welcome(connection: ServerConnection) -> None:
-        connections.append(connection)
-        await connection.wait_closed()
-
-    async def listen(url: str, name: str) -> None:
-        async with connect(url, compression=None, max_queue=1, close_timeout=0, **CONNECT_OPTIONS) as connection:
-            heard[name] = 0
-            if name == "Bob":
-                await asyncio.sleep(3600)
-            async for _ in connection:
-                heard[name] += 1
-
-    async def send_all() -> None:
-        for _ in range(messages):
-            await send_to_all(connections, "x" * 50_000)
-            await asyncio.sleep(0)  # let the listeners read
-
-    async with serve(welcome, "127.0.0.1", 0, compression=None, close_timeout=0) as hall:
-        url = f"ws://127.0.0.1:{next(iter(hall.sockets)).getsockname()[1]}"
-        tasks = set()
-        for name in ("Ada", "Bob", "Cleo", "Dan"):
-            tasks.add(asyncio.ensure_future(listen(url, name)))
-            while len(connections) < len(tasks):
-                await asyncio.sleep(0.01)
-        sending = asyncio.ensure_future(send_all())
-        await asyncio.wait({sending}, timeout=1)
-        result = dict(heard), connections[1].transport.get_write_buffer_size() / 1e6
-        for task in [sending, *tasks]:
-            task.cancel()
-        for connection in connections:
-            connection.transport.abort()
-        await asyncio.wait([sending, *tasks])
-    return result

@@ -72,7 +72,7 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
     }
     options = {
         "--ip": "127.0.0.1",
-        # Older versions, asked for port 0, do not tell which one they took. Systems hand out ports above these to others.
+        # Older versions, asked for port 0, do not tell which one they took. The system hands out ports above these.
         "--port": str(random.randrange(10_000, 30_000)),
         "--ServerApp.root_dir": str(project),
         "--IdentityProvider.token": "",

@@ -15,7 +15,7 @@ from kernels import NOTEBOOKS, Kernel, code_cells, kernel
 DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
 
 # The kernel has tasks of its own, which come and go. The code of a cell is in a "file" named ipykernel_...
-OUR_FILES = ("guessgame", "gameboard", "websockets", "ipykernel_")
+OUR_FILES = ("guessgame", "gameboard", "broadcasting", "websockets", "ipykernel_")
 OUR_TASKS = f"""[
     repr(task) for task in __import__("asyncio").all_tasks()
     if any(name in task.get_coro().cr_code.co_filename for name in {OUR_FILES})
