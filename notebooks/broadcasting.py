@@ -114,9 +114,10 @@ class Desks(Shown):
     def _hear(self, name: str, message: Message) -> None:
         """Note who has received what: an announcement arrives at several players within moments."""
         now = self.clock()
+        personal = is_reply(message) or message == self.welcome
         for arrival in self.arrivals:
             same = arrival.message == message and now - arrival.when < 0.5
-            if same and not is_reply(message) and name not in arrival.receivers:
+            if same and not personal and name not in arrival.receivers:
                 arrival.receivers.append(name)
                 break
         else:
@@ -165,8 +166,8 @@ class Desks(Shown):
         names = arrival.receivers
         if is_reply(arrival.message):
             return f"a reply to {names[0]}"
-        if arrival.message == self.welcome or len(names) == 1:
-            return f"to {' and '.join(names)} alone"
+        if len(names) == 1:
+            return f"to {names[0]} alone"
         return "to everybody" if len(names) == len(self.players) else f"to {', '.join(names)}"
 
     def _paint_column(self, name: str) -> str:

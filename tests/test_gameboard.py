@@ -10,7 +10,20 @@ from typing import Any, AsyncIterator
 import pytest
 
 from conftest import SECRET, eventually, wire
-from gameboard import COLOURS, NAMES, Actions, Board, explain, paint_axis, paint_message
+from gameboard import (
+    COLOURS,
+    NAMES,
+    Actions,
+    Board,
+    Live,
+    Panel,
+    bars,
+    clean_up,
+    explain,
+    paint_axis,
+    paint_message,
+    states,
+)
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 
 
@@ -239,3 +252,60 @@ async def test_a_board_for_a_server_that_is_gone_is_a_clear_exception(server: Ga
     with pytest.raises(ServerGone, match="No server answers"):
         await board.start([])
     assert isinstance(board.you, Player)
+
+
+# Views and controls for the lessons
+
+
+def test_bars_are_as_long_as_their_numbers_and_have_them_written_beside() -> None:
+    painted = bars({"Ada": 200, "Bob": 50.0, "<b>": 0}, "messages")
+    assert re.findall(r"width:([0-9.]+)%", painted) == ["100.0", "25.0", "0.0"]
+    assert texts(painted) == ["Ada", "200 messages", "Bob", "50 messages", "&lt;b&gt;", "0 messages"]
+    assert texts(bars({})) == []
+    assert "width:0.0%" in bars({"nobody": 0})
+
+
+def test_the_state_of_a_game_is_marked_not_by_colour_alone() -> None:
+    assert texts(states(["guessing", "pause"], 1, "wait & see")) == [
+        "guessing", "→", "● pause", "↺", "wait &amp; see"
+    ]  # fmt: skip
+
+
+async def test_a_live_picture_follows_what_it_shows_until_it_is_cleaned_up(server: GameServer) -> None:
+    live = Live(lambda: f"{len(server.clients)} players")
+    await eventually(lambda: live.picture.value == "0 players")
+    async with wire(server.url):
+        await eventually(lambda: live.picture.value == "1 players")
+    await clean_up(server)
+    assert "This picture has ended" in live.picture.value
+    assert not live.actions.tasks
+    assert not server.running
+
+
+async def test_a_live_picture_which_cannot_be_painted_says_why() -> None:
+    live = Live(lambda: str(1 // 0))
+    await eventually(lambda: "ZeroDivisionError: " in live.actions.trouble.value)
+    await live.actions.stop()
+
+
+async def test_a_panel_shows_what_each_button_has_brought_the_newest_on_top(server: GameServer) -> None:
+    async def fail() -> None:
+        raise ValueError("<i>no</i>")
+
+    async def count() -> int:
+        return 3
+
+    async with Player(server.url) as player:
+        panel = Panel({"Guess 50": lambda: player.guess(50), "Fail": fail, "Count": count}, lines=2)
+        for label, shown in (
+            ("Guess 50", ["&quot;Больше&quot;", "More: YOUR number is bigger than the secret one, so go down."]),
+            ("Fail", ["ValueError: &lt;i&gt;no&lt;/i&gt;"]),
+            ("Count", ["3"]),
+        ):
+            panel.buttons[label].click()
+            await eventually(lambda: texts(panel.picture.value)[: len(shown) + 1] == [label, *shown])  # noqa: B023
+        assert "Guess 50" not in panel.picture.value, "only two lines are kept"
+        await server.stop()
+        panel.buttons["Guess 50"].click()
+        await eventually(lambda: "Run the cells again, from the top." in panel.picture.value)
+    await panel.actions.stop()
