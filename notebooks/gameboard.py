@@ -19,7 +19,7 @@ import html
 import itertools
 import sys
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Coroutine, Iterable
+from typing import Any, Callable, ClassVar, Coroutine, Iterable, Sequence
 
 import ipywidgets as widgets
 
@@ -519,10 +519,16 @@ class Panel(Shown):
 
         Panel({"Guess 50": lambda: player.guess(50)})
 
+    What the functions depend on, sliders perhaps, can be given as `controls`, and stands above the buttons.
     A message of the game is shown as it travels, with its meaning. An exception is shown as well.
     """
 
-    def __init__(self, buttons: dict[str, Callable[[], Coroutine[Any, Any, Any]]], lines: int = 4) -> None:
+    def __init__(
+        self,
+        buttons: dict[str, Callable[[], Coroutine[Any, Any, Any]]],
+        controls: Sequence[widgets.Widget] = (),
+        lines: int = 4,
+    ) -> None:
         self.actions = Actions()
         self.results: collections.deque[str] = collections.deque(maxlen=lines)
         self.picture = widgets.HTML(f'<div class="gg-results" style="height:{lines * 48}px"></div>')
@@ -531,8 +537,8 @@ class Panel(Shown):
             self.buttons[label].layout = widgets.Layout(width="auto")
             self.buttons[label].on_click(self.actions.callback(self._action(label, action)))
         line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 8px")
-        row = widgets.Box(list(self.buttons.values()), layout=line)
-        self.view = widgets.VBox([widgets.HTML(STYLE), row, self.picture, self.actions.trouble]).add_class("gg")
+        rows = [widgets.Box(row, layout=line) for row in (controls, list(self.buttons.values())) if row]
+        self.view = widgets.VBox([widgets.HTML(STYLE), *rows, self.picture, self.actions.trouble]).add_class("gg")
 
     def _action(self, label: str, action: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[Any], Any]:
         async def run(_: Any) -> None:
