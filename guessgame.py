@@ -32,6 +32,7 @@ import errno
 import functools
 import inspect
 import io
+import ipaddress
 import itertools
 import json
 import logging
@@ -433,7 +434,10 @@ class GameServer:
         for listening in self._server.sockets:
             # One read then takes in a few hundred messages of a player who floods, not thousands: the others wait less.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._address, self.port = next(iter(self._server.sockets)).getsockname()[:2]
+        addresses = [listening.getsockname() for listening in self._server.sockets]
+        self._address, self.port = addresses[0][:2]
+        if not all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for address in addresses):
+            log.warning("other machines can reach port %d: no password, no encryption; not for the Internet", self.port)
         if self.ping_interval is not None and self.ping_timeout is not None:
             self._start_task(self._cut_off_the_silent(self.ping_interval, self.ping_timeout))
         log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
@@ -968,7 +972,7 @@ class Bot(Player):
                     await self.wait_until(lambda: not self.round_over or self.rounds >= last_round)
                 elif self.rounds < last_round:
                     reply = await self.step()
-                    if isinstance(reply, dict) and not self.round_over:
+                    if isinstance(reply, dict) and reply["error"] != ROUND_IS_OVER:
                         raise ValueError(f"{self.strategy.__name__} guesses what the server refuses: {reply['error']}")
 
     async def _think(self) -> None:
@@ -995,6 +999,7 @@ async def serve_command(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.INFO)
+    allow_open_files(options.max_players + HANDSHAKES + 50)  # the rest: the log, Python's own
     try:
         server = GameServer(
             options.host,
@@ -1022,11 +1027,29 @@ async def serve_command(options: argparse.Namespace) -> None:
         raise CommandError(
             f"cannot listen on {options.host}, port {options.port}: {error.strerror or error}"
         ) from error
+    log.info("the event loop is that of %s", type(asyncio.get_running_loop()).__module__.partition(".")[0])
     try:
         say(server.url)
         await asyncio.Event().wait()  # for ever: only a signal ends it
     finally:
         await server.stop()
+
+
+def allow_open_files(count: int) -> None:
+    """Let this program have so many connections and files open: many systems allow 256 or 1024, unless asked."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has no such limit
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed >= count or allowed == resource.RLIM_INFINITY:
+        return
+    most = count if at_most == resource.RLIM_INFINITY else min(count, at_most)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, at_most))
+        allowed = most
+    if allowed < count:
+        log.warning("only %d open files are allowed: raise that with `ulimit -n`, or lower --max-players", allowed)
 
 
 async def play_command(options: argparse.Namespace) -> None:
@@ -1233,7 +1256,7 @@ def make_parser() -> Parser:
             epilog=f"examples:\n{examples}",
             formatter_class=HelpFormatter,
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, uvloop=False)
         return command
 
     command = add_command(
@@ -1264,6 +1287,7 @@ def make_parser() -> Parser:
     )
     add("--ping-interval", type=seconds, default=20.0, metavar="SECONDS", help="between keepalive pings; 0: no pings")
     add("--ping-timeout", type=seconds, default=20.0, metavar="SECONDS", help="to answer a ping; 0: for ever")
+    add("--no-uvloop", dest="uvloop", action="store_false", default=True, help="even if uvloop is installed")
 
     command = add_command(
         play_command,
@@ -1305,7 +1329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal which cannot show Russian shows question marks
     options = make_parser().parse_args(arguments)
     try:
-        run(options.run(options))
+        run(options.run(options), options.uvloop)
     except (asyncio.CancelledError, KeyboardInterrupt):
         pass  # stopped by Ctrl-C or SIGTERM, as it should be
     except (CommandError, ServerGone, OSError, ValueError) as error:
@@ -1314,12 +1338,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end."""
+def run(command: Coroutine[Any, Any, None], fast: bool = False) -> None:
+    """Run a command to its end; fast: on uvloop, if it is installed."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(until_signal(command))
+        find_runner(fast)(until_signal(command))
         return
     # A notebook's loop is running already and would refuse a second one.
     try:
@@ -1328,6 +1352,15 @@ def run(command: Coroutine[Any, Any, None]) -> None:
         import nest_asyncio
     nest_asyncio.apply()
     asyncio.run(command)
+
+
+def find_runner(fast: bool) -> Callable[[Coroutine[Any, Any, None]], None]:
+    if fast:
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            return uvloop.run
+    return asyncio.run
 
 
 async def until_signal(command: Coroutine[Any, Any, None]) -> None:

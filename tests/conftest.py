@@ -76,7 +76,7 @@ async def eventually(condition: Any) -> None:
     raise AssertionError("this never became true")
 
 
-async def connect_deaf(port: int) -> socket.socket:
+async def connect_deaf(port: int, path: str = "/") -> socket.socket:
     """Shake hands with a server on this machine, then never read again."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -84,7 +84,7 @@ async def connect_deaf(port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     await loop.sock_connect(deaf, ("127.0.0.1", port))
     request = (
-        "GET / HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     await loop.sock_sendall(deaf, request.encode())

@@ -51,8 +51,12 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 # serve
 
 
-async def test_serve_prints_its_address_at_once_and_plays_by_its_options() -> None:
-    with serving("--low", "7", "--high", "7", "--pause", "0") as (process, url):
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_serve_prints_its_address_at_once_and_plays_by_its_options(loop: str) -> None:
+    refuse_uvloop = ["--no-uvloop"] * (loop == "asyncio")
+    if loop == "uvloop":
+        pytest.importorskip("uvloop", reason="there is no uvloop for Windows")
+    with serving("--low", "7", "--high", "7", "--pause", "0", *refuse_uvloop) as (process, url):
         assert re.fullmatch(r"ws://127\.0\.0\.1:\d+", url)
         async with wire(url, welcomed=False) as player:
             assert await player.hear() == "Добро пожаловать! Угадайте число от 7 до 7."
@@ -62,6 +66,37 @@ async def test_serve_prints_its_address_at_once_and_plays_by_its_options() -> No
         output, log = process.communicate(timeout=PATIENCE)
     assert output == "", "the address is all there is on standard output"
     assert "#1 guessed 7, wins so far: 1" in log
+    assert f"the event loop is that of {loop}" in log
+    assert "WARNING" not in log
+
+
+async def test_serve_warns_when_it_listens_beyond_this_machine() -> None:
+    with serving("--host", "0.0.0.0") as (process, url):
+        process.send_signal(signal.SIGINT)
+        _output, log = process.communicate(timeout=PATIENCE)
+    assert f"WARNING other machines can reach port {url.rpartition(':')[2]}: no password" in log
+
+
+async def test_serve_asks_the_system_for_as_many_connections_as_there_may_be_players() -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        with serving("--max-players", "300") as (process, url):
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            async with contextlib.AsyncExitStack() as stack:
+                players = [await stack.enter_async_context(wire(url)) for _ in range(300)]
+                assert await players[-1].ask({"guess": 0}) != ""
+            process.send_signal(signal.SIGINT)
+            _output, log = process.communicate(timeout=PATIENCE)
+        assert "WARNING" not in log
+        if before[1] != resource.RLIM_INFINITY:
+            with serving("--max-players", str(before[1] + 1)) as (process, url):
+                process.send_signal(signal.SIGINT)
+                _output, log = process.communicate(timeout=PATIENCE)
+            assert f"WARNING only {before[1]} open files are allowed" in log
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,11 +8,11 @@ import logging
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 import guessgame
 from conftest import PATIENCE, SECRET, WELCOME, eventually, wire
-from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone
+from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone, encode
 
 
 async def test_a_player_is_welcomed_named_and_learns_from_every_reply(server: GameServer) -> None:
@@ -367,3 +367,22 @@ async def test_bots_play_many_rounds_with_nobody_lost_and_nothing_logged(caplog:
         assert sum(bot.wins for bot in bots) >= 50
         assert len({bot.client_id for bot in bots if bot.wins}) == sum(1 for bot in bots if bot.wins)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_bot_survives_that_the_round_ends_and_another_begins_in_the_same_moment() -> None:
+    """Without a pause, "the round is over" and "a new game" may arrive before the bot gets its turn."""
+
+    async def quick(connection: ServerConnection) -> None:
+        await connection.send(encode(WELCOME))
+        await connection.recv()
+        # In one write, so that the client reads both at once.
+        broadcast([connection], encode({"error": guessgame.ROUND_IS_OVER}))
+        broadcast([connection], encode(NEW_GAME))
+        await connection.recv()
+        await connection.send(encode(YOU_WON))
+        await connection.wait_closed()
+
+    async with serve(quick, "127.0.0.1", 0) as strange:
+        async with Bot(f"ws://127.0.0.1:{strange.sockets[0].getsockname()[1]}", delay=0) as bot:
+            await bot.play(rounds=1)
+            assert (bot.wins, bot.guesses) == (1, 1)
