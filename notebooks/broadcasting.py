@@ -22,7 +22,10 @@ REPLIES = (LESS, MORE, YOU_WON)
 
 def is_reply(message: Message) -> bool:
     """Tell a reply, which one player receives, from an announcement, which everybody does."""
-    return message in REPLIES or (isinstance(message, dict) and "error" in message)
+    if isinstance(message, str):
+        return message in REPLIES
+    # A score is announced after a win; without any it confirms a name.
+    return "error" in message or message.get("wins") == 0
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,6 +84,7 @@ class Desks(Shown):
         self.next_button = widgets.Button(description="Next step", icon="step-forward")
         self.next_button.on_click(on(self._next))
         self.step = widgets.HTML()
+        self._say("")
         seats = [
             widgets.VBox(
                 [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
@@ -146,7 +150,8 @@ class Desks(Shown):
         heads = {name: held[0] for name, held in self.held.items() if held}
         ready = [arrival for arrival in heads.values() if all(heads.get(name) is arrival for name in arrival.receivers)]
         if not ready:
-            self._say("Nothing is on its way. Tick <b>Slow motion</b>, and press a <b>Guess!</b> button.")
+            tick = "" if self.slow.value else "tick <b>Slow motion</b>, then "
+            self._say(f"Nothing is on its way: {tick}press a <b>Guess!</b> button.")
             return
         arrival = min(ready, key=lambda arrival: arrival.when)
         for name in arrival.receivers:

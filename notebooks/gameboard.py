@@ -49,6 +49,8 @@ PAINTS_PER_SECOND = 8
 NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ivy", "Jo", "Kim", "Leo")
 COLOURS = ("#2f6fde", "#c2570c", "#1f8a46", "#8b4fd9", "#c8327c", "#0f7f8c", "#96700a", "#b3302b", "#5566b8", "#5f7a1f")
 
+INVITATION = "Choose a number and press Guess!, if you want to play along."
+
 # What a reply tells its player: an arrow in the direction of the secret number, so that colour is never needed.
 HINTS = {LESS: "▲ go up", MORE: "▼ go down", YOU_WON: "★"}
 
@@ -150,13 +152,14 @@ def explain(message: Message) -> str:
     if "countdown" in message:
         return f"The new game begins in {message['countdown']} second{'s' * (message['countdown'] != 1)}."
     if "client_id" in message:
-        return f"The score of {message.get('name', '#{}'.format(message['client_id']))}: {message['wins']}."
+        name, wins = message.get("name", f"#{message['client_id']}"), message["wins"]
+        return f"The score of {name}: {wins}." if wins else f"You are {name} now, and have won no round yet."
     return translate(str(message.get("error")))
 
 
-def paint_message(message: Message) -> str:
+def paint_message(message: Message, mark: str = "") -> str:
     """Paint one message as it travelled, with its meaning beside it."""
-    return f"<p>{html.escape(encode(message))} <small>{html.escape(explain(message))}</small></p>"
+    return f"<p>{mark} {html.escape(encode(message))} <small>{html.escape(explain(message))}</small></p>"
 
 
 def paint_axis(low: int, high: int) -> str:
@@ -233,6 +236,7 @@ class Board(Shown):
         self.news: collections.deque[Message] = collections.deque(maxlen=6)
         self.winner = ""
         self.countdown: int | None = None
+        self.guesses_of_removed_bots = 0
         self.playing: dict[Bot, asyncio.Task[None]] = {}
         self.running = False
         self._next_turn = 0
@@ -249,7 +253,7 @@ class Board(Shown):
             ]
         )
         self.view.add_class("gg")
-        self._show_answer("Choose a number and press Guess!, if you want to play along.")
+        self._show_answer(INVITATION)
 
     def _make_desk(self) -> Iterable[widgets.Widget]:
         """Build the controls, each with what it does."""
@@ -374,7 +378,7 @@ class Board(Shown):
 
     async def _step(self, _: Any) -> None:
         if self.you.round_over:
-            self._show_answer("The round is over: wait for the new game.")
+            self._show_answer("No bot guesses now: the round is over, wait for the new game.")
         elif self.bots:
             bot = self.bots[self._next_turn % len(self.bots)]
             self._next_turn += 1
@@ -386,6 +390,7 @@ class Board(Shown):
     async def _remove(self, _: Any) -> None:
         if self.bots:
             bot = self.bots.pop()
+            self.guesses_of_removed_bots += bot.guesses
             if bot in self.playing:
                 self.playing.pop(bot).cancel()
             await bot.leave()
@@ -421,6 +426,7 @@ class Board(Shown):
         template, values = recognise(message) or ("", {})
         if template == NEW_GAME:
             self.winner, self.countdown = "", None
+            self._show_answer(INVITATION)
         elif template == YOU_WON:
             self.winner = f"You found {self.you.last_guess}!"
         elif template == SOMEBODY_WON:
@@ -434,7 +440,8 @@ class Board(Shown):
     def paint(self) -> None:
         """Bring what is shown up to date. A widget sends a value to the browser only when it has changed."""
         players = [self.you, *self.bots]
-        below = f"{len(players)} players, {sum(player.guesses for player in players)} guesses so far"
+        guesses = self.guesses_of_removed_bots + sum(player.guesses for player in players)
+        below = f"{len(players)} player{'s' * (len(players) > 1)}, {guesses} guesses so far"
         if self.you.gone:
             self.head.value = paint_head(
                 "The connection has ended", "Run the cells again, from the top.", "", "gg-gone"
@@ -450,7 +457,7 @@ class Board(Shown):
         most_wins = max(player.wins for player in players)
         rows = [paint_player(self.you, "that is you", COLOURS[0], most_wins, secret, False)]
         for number, bot in enumerate(self.bots):
-            colour = COLOURS[(number + 1) % len(COLOURS)]
+            colour = COLOURS[1 + number % (len(COLOURS) - 1)]
             kind = getattr(bot.strategy, "__name__", "bot")
             rows.append(
                 paint_player(
@@ -463,10 +470,9 @@ class Board(Shown):
                 )
             )
         self.rows.value = f'<div class="gg-rows">{paint_axis(*self.you.range)}{"".join(rows)}</div>'
-        news = "<small>What you hear beside your replies, the newest on top:</small>" + "".join(
-            map(paint_message, self.news)
-        )
-        self.announcements.value = f'<div class="gg-news">{news}</div>'
+        news = "".join(map(paint_message, self.news))
+        title = "<small>News for you, the newest on top (hints and countdown are shown above):</small>"
+        self.announcements.value = f'<div class="gg-news">{title}{news}</div>'
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -474,9 +480,9 @@ class Board(Shown):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def bars(values: dict[str, float], unit: str = "") -> str:
-    """Paint numbers as bars, one below the other, the longest as long as there is room."""
-    longest = max([*values.values(), 1e-9])
+def bars(values: dict[str, float], unit: str = "", full: float = 0) -> str:
+    """Paint numbers as bars, one below the other; the longest, or one of the value `full`, takes all the room."""
+    longest = max([*values.values(), full, 1e-9])
     rows = "".join(
         f'<div class="gg-bar" style="--c:{COLOURS[number % len(COLOURS)]}"><span>{html.escape(label)}</span>'
         f'<div><i style="width:{100 * value / longest:.1f}%"></i></div><b>{value:,.4g} {html.escape(unit)}</b></div>'
@@ -511,7 +517,8 @@ class Live(Shown):
                 self.picture.value = paint()
                 await asyncio.sleep(1 / PAINTS_PER_SECOND)
         finally:
-            self.picture.value += "<p><i>(This picture has ended: run the cells again for a new one.)</i></p>"
+            end = "<p><i>(This picture has ended: run the cells again for a new one.)</i></p>"
+            self.picture.value = f'<div class="gg-ended">{self.picture.value}</div>{end}'
 
 
 class Panel(Shown):
@@ -519,7 +526,8 @@ class Panel(Shown):
 
         Panel({"Guess 50": lambda: player.guess(50)})
 
-    What the functions depend on, sliders perhaps, can be given as `controls`, and stands above the buttons.
+    What the functions depend on, sliders perhaps, can be given as `controls`, and stands above the buttons. With
+    `lines=0` nothing is shown below but errors.
     A message of the game is shown as it travels, with its meaning. An exception is shown as well.
     """
 
@@ -531,29 +539,36 @@ class Panel(Shown):
     ) -> None:
         self.actions = Actions()
         self.results: collections.deque[str] = collections.deque(maxlen=lines)
-        self.picture = widgets.HTML(f'<div class="gg-results" style="height:{lines * 48}px"></div>')
+        self.picture = widgets.HTML()
+        self._paint("<small>Press a button: what it brings appears here.</small>")
         self.buttons = {label: widgets.Button(description=label, tooltip=label) for label in buttons}
         for label, action in buttons.items():
             self.buttons[label].layout = widgets.Layout(width="auto")
             self.buttons[label].on_click(self.actions.callback(self._action(label, action)))
         line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 8px")
         rows = [widgets.Box(row, layout=line) for row in (controls, list(self.buttons.values())) if row]
-        self.view = widgets.VBox([widgets.HTML(STYLE), *rows, self.picture, self.actions.trouble]).add_class("gg")
+        pictures = [self.picture] * (lines > 0)
+        self.view = widgets.VBox([widgets.HTML(STYLE), *rows, *pictures, self.actions.trouble]).add_class("gg")
 
     def _action(self, label: str, action: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[Any], Any]:
         async def run(_: Any) -> None:
             try:
                 result = await action()
             except Exception as error:
+                if not self.results.maxlen:
+                    raise
                 shown = f"<p>{html.escape(describe(error))}</p>"
             else:
                 is_message = isinstance(result, dict) or (isinstance(result, str) and explain(result))
                 shown = paint_message(result) if is_message else f"<p>{html.escape(str(result))}</p>"
             self.results.appendleft(f"<div><b>{html.escape(label)}</b>{shown}</div>")
-            height = self.results.maxlen or 1
-            self.picture.value = f'<div class="gg-results" style="height:{height * 48}px">{"".join(self.results)}</div>'
+            self._paint("".join(self.results))
 
         return run
+
+    def _paint(self, markup: str) -> None:
+        height = (self.results.maxlen or 0) * 66
+        self.picture.value = f'<div class="gg-results" style="height:{height}px">{markup}</div>'
 
 
 def picture(markup: str) -> widgets.VBox:

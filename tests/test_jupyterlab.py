@@ -185,6 +185,8 @@ def test_hello_websocket_shows_what_comes_back(browser: Browser, lab: tuple[str,
         learner.kernel.wait_for("slider.value == 42")
         press(page, "Send the guess")
         wait_for_text(page, ".gg-results", "You guessed it!")
+        wait_for_text(page, ".gg-results", '→ {"guess": 42}')
+        wait_for_text(page, ".gg-results", '← {"countdown": 3}')
         press(page, "Send nonsense")
         wait_for_text(page, ".gg-results", "This is not JSON")
 
@@ -245,7 +247,7 @@ def test_the_states_of_a_game_light_up(browser: Browser, lab: tuple[str, Path]) 
         wait_for_text(page, ".gg-lit", "● guessing")
         press(page, "Both right at once")
         wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
-        wait_for_text(page, ".jp-OutputArea-output", "2 winners: not yet")
+        wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2: not yet")
 
 
 def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[str, Path]) -> None:
@@ -287,22 +289,27 @@ def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
         page = learner.page
         outputs = page.locator(".jp-OutputArea-output").all_text_contents()
         assert sum("not yet" in output for output in outputs) == 4
-        press(page, "Play 200 rounds")
-        press(page, "Play 200 rounds")
+        press(page, "Play 400 rounds")
+        press(page, "Play 400 rounds")
         wait_for_text(page, ".gg-results", "one tournament at a time")
-        wait_for_text(page, ".gg-results", "200 rounds have been played")
+        wait_for_text(page, ".gg-results", "over: bisection ")
         wait_for_text(page, ".gg-bar", "bisection")
 
 
 def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) -> None:
     with lesson(browser, lab, "08_a_whole_class") as learner:
         page = learner.page
+        page.locator(".widget-text input").fill("Somebody")
+        page.keyboard.press("Tab")
+        learner.kernel.wait_for("name.value == 'Somebody'")
         press(page, "Take this name")
-        wait_for_text(page, ".gg-results", "The score of Somebody")
+        wait_for_text(page, ".gg-results", "You are Somebody now")
         press(page, "A classmate comes in")
         wait_for_text(page, ".gg-results", "bisection")
         learner.kernel.run("await you.guess(server.round.secret)")
-        wait_for_text(page, ".gg-bar", "Somebody")
+        wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
+        wait_for_text(page, ".gg-bar", "Somebody #")
+        wait_for_text(page, ".gg-hall h1", "5…")
 
 
 def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:
