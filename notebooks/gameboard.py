@@ -153,7 +153,7 @@ def explain(message: Message) -> str:
         return f"The new game begins in {message['countdown']} second{'s' * (message['countdown'] != 1)}."
     if "client_id" in message:
         name, wins = message.get("name", f"#{message['client_id']}"), message["wins"]
-        return f"The score of {name}: {wins}." if wins else f"You are {name} now, and have won no round yet."
+        return f"The score of {name}: {wins}." if wins else f"Your name is {name} now, and you have won no round yet."
     return translate(str(message.get("error")))
 
 
@@ -485,7 +485,7 @@ def bars(values: dict[str, float], unit: str = "", full: float = 0) -> str:
     longest = max([*values.values(), full, 1e-9])
     rows = "".join(
         f'<div class="gg-bar" style="--c:{COLOURS[number % len(COLOURS)]}"><span>{html.escape(label)}</span>'
-        f'<div><i style="width:{100 * value / longest:.1f}%"></i></div><b>{value:,.4g} {html.escape(unit)}</b></div>'
+        f'<div><i style="width:{100 * value / longest:.1f}%"></i></div><b>{value:,.3g} {html.escape(unit)}</b></div>'
         for number, (label, value) in enumerate(values.items())
     )
     return f'<div class="gg-bars">{rows}</div>'

@@ -303,7 +303,7 @@ def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) ->
         page.keyboard.press("Tab")
         learner.kernel.wait_for("name.value == 'Somebody'")
         press(page, "Take this name")
-        wait_for_text(page, ".gg-results", "You are Somebody now")
+        wait_for_text(page, ".gg-results", "Your name is Somebody now")
         press(page, "A classmate comes in")
         wait_for_text(page, ".gg-results", "bisection")
         learner.kernel.run("await you.guess(server.round.secret)")
