@@ -232,7 +232,7 @@ class Client:
     connection: GameConnection
     name: str | None = None
     wins: int = 0
-    next_turn: float = 0.0
+    next_turn: float = -math.inf
 
     def __str__(self) -> str:
         """Write the player for the log; quotes keep a name from looking like a part of it."""
