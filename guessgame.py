@@ -100,9 +100,12 @@ ENGLISH = {
 }
 
 
+json_encoder = json.JSONEncoder(ensure_ascii=False)
+
+
 def encode(message: Message) -> str:
     """Write a message as JSON, with Cyrillic letters as they are."""
-    return json.dumps(message, ensure_ascii=False)
+    return json_encoder.encode(message)
 
 
 def read_template(template: str, text: str) -> dict[str, str] | None:
@@ -268,6 +271,7 @@ class GameConnection(ServerConnection):
 
     game: GameServer
     client: Client | None = None  # until the handshake is over
+    just_arrived = False  # data of which nothing has been answered yet
     held_back = False  # waits for its turn, see Client.delay()
     silence = 0.0  # seconds
 
@@ -280,7 +284,7 @@ class GameConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self.silence = 0.0
+        self.just_arrived, self.silence = True, 0.0
         self.cut_off_if_full()  # the library answers pings by itself, and waits for nobody to read the pongs
 
     def eof_received(self) -> None:
@@ -511,13 +515,15 @@ class GameServer:
             await self._greet_by_name(client)
             async for data in connection:
                 delay = client.delay(self.rate)
-                # Also without a delay this gives all the others a turn: messages which have arrived together would
+                # Also without a delay, sleep() gives all the others a turn: messages which have arrived together would
                 # otherwise be answered in one go.
-                connection.held_back = delay > 0
-                await asyncio.sleep(delay)
-                connection.held_back = False
-                if delay and client.id not in self.clients:
-                    break  # left while waiting
+                if delay or not connection.just_arrived:
+                    connection.held_back = delay > 0
+                    await asyncio.sleep(delay)
+                    connection.held_back = False
+                    if delay and client.id not in self.clients:
+                        break  # left while waiting
+                connection.just_arrived = False
                 await self._answer(client, data)
         except ConnectionClosed:
             pass  # left without a goodbye, which is as good
