@@ -143,3 +143,16 @@ async def test_a_page_in_chromium(server: GameServer, tmp_path: Path) -> None:
                 await browser.close()
         finally:
             await in_thread(pages.shutdown)
+
+
+async def test_our_own_client_in_a_few_lines(server: GameServer, tmp_path: Path) -> None:
+    script = from_readme(r"```python\n(import asyncio\nfrom guessgame.*?)```", server)
+    (tmp_path / "play.py").write_text(script, encoding="utf-8")
+    found = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "play.py"]
+    ended = await in_thread(
+        subprocess.run, command, cwd=tmp_path, env=found, capture_output=True, timeout=PATIENCE, check=True
+    )
+    printed = ended.stdout.decode().splitlines()
+    assert printed[0] == "50 Больше"
+    assert printed[-1] == f"{SECRET} Вы угадали!"
