@@ -55,10 +55,24 @@ def test_all_cells_run_twice_in_one_kernel_and_once_more_in_disorder(notebook: P
         jupyter.run(source)
 
 
+def press_every_button(jupyter: Kernel) -> None:
+    """Press each button of each panel, and wait for what it brings."""
+    jupyter.run("import gc, html, gameboard; panels = [o for o in gc.get_objects() if type(o) is gameboard.Panel]")
+    for number, labels in enumerate(jupyter.value("[list(panel.buttons) for panel in panels]")):
+        for label in labels:
+            jupyter.click(f"panels[{number}].buttons[{label!r}]")
+            if jupyter.value(f"panels[{number}].results.maxlen"):
+                jupyter.wait_for(f"html.escape({label!r}) in ([*panels[{number}].results] or [''])[0]")
+    assert jupyter.value("[panel.actions.trouble.value for panel in panels if panel.actions.trouble.value]") == []
+
+
 @every_notebook
-def test_cleaning_up_leaves_no_server_no_task_and_no_thread(notebook: Path, jupyter: Kernel) -> None:
+def test_every_button_answers_and_cleaning_up_leaves_no_server_no_task_and_no_thread(
+    notebook: Path, jupyter: Kernel
+) -> None:
     jupyter.run("import threading; threads_before = set(threading.enumerate())")
     jupyter.run_all(notebook)
+    press_every_button(jupyter)
     assert jupyter.value("len(__import__('gameboard').Actions.in_use)") > 0, "there is something to clean up"
     clean_up = code_cells(notebook)[-1]
     assert "finished = False" in clean_up
