@@ -65,6 +65,7 @@ def test_a_secret_outside_the_range_is_refused() -> None:
 
 def test_every_number_of_the_range_can_be_drawn_and_no_other() -> None:
     assert {draw_secret(3, 7) for _ in range(1000)} == {3, 4, 5, 6, 7}
+    assert {draw_secret(3, 6) for _ in range(1000)} == {3, 4, 5, 6}
 
 
 @given(st.text())
