@@ -1242,7 +1242,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Show the defaults, where there are any, and keep the lines of the examples."""
 
     def add_argument(self, action: argparse.Action) -> None:
-        if action.default is None or isinstance(action.default, list):
+        if action.default is None or isinstance(action.default, (list, bool)):
             action.default = argparse.SUPPRESS  # only for the help, which ends the program
         super().add_argument(action)
 
@@ -1295,7 +1295,13 @@ def make_parser() -> Parser:
     )
     add("--ping-interval", type=seconds, default=20.0, metavar="SECONDS", help="between keepalive pings; 0: no pings")
     add("--ping-timeout", type=seconds, default=20.0, metavar="SECONDS", help="to answer a ping; 0: for ever")
-    add("--no-uvloop", dest="uvloop", action="store_false", default=True, help="even if uvloop is installed")
+    add(
+        "--no-uvloop",
+        dest="uvloop",
+        action="store_false",
+        default=True,
+        help="stay on asyncio's own event loop, even if uvloop is installed",
+    )
 
     command = add_command(
         play_command,
@@ -1363,6 +1369,7 @@ def run(command: Coroutine[Any, Any, None], fast: bool = False) -> None:
 
 
 def find_runner(fast: bool) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Return what runs a coroutine to its end on a new event loop."""
     if fast:
         with contextlib.suppress(ImportError):
             import uvloop
