@@ -301,13 +301,15 @@ RIGHT_GUESS = build_frame(TEXT, b'{"guess": %d}' % SECRET)
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: bm8gc2VjcmV0cyBoZXJlIQ==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    b"%b\r\n"
 )
 COMPRESSED = "?"  # such a message is counted, not read
 
 
 class Player:
     """A player who costs next to nothing: a socket, and just enough of WebSocket to tell messages apart."""
+
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 
     def __init__(self, port: int, small_buffers: bool = False) -> None:
         self.socket = socket.socket()
@@ -322,7 +324,7 @@ class Player:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(("127.0.0.1", port))
-        self.send(UPGRADE)
+        self.send(UPGRADE % self.offer)
         self._unread = b""
 
     def send(self, data: bytes) -> None:
@@ -721,6 +723,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     servers = parser.add_argument("--servers", nargs="+", choices=SERVERS, metavar="NAME", help=", ".join(SERVERS))
     servers.default = list(SERVERS)
+    parser.add_argument("--no-compression", action="store_true", help="let the players not offer it")
     parser.add_argument("--quick", action="store_true", help="measure once, and less of everything")
     return parser
 
@@ -728,6 +731,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command line."""
     options = make_parser().parse_args()
+    if options.no_compression:
+        Player.offer = b""
     start, repetitions = time.perf_counter(), 1 if options.quick else options.repetitions
     most, core = allow_many_players(), share_cores()
     servers = [name for name in options.servers if installed(name)]

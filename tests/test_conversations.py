@@ -281,7 +281,7 @@ def normal(name: str) -> str:
 def test_conversations_go_as_the_rules_say(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
     run_state_machine_as_test(
-        Game, settings=settings(max_examples=120, stateful_step_count=60, suppress_health_check=list(HealthCheck))
+        Game, settings=settings(max_examples=60, stateful_step_count=60, suppress_health_check=list(HealthCheck))
     )
     with capsys.disabled():
         print(f"\n  {Game.steps} steps of conversations in {time.monotonic() - began:.0f} s")
