@@ -713,7 +713,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Measure the game's server, next to a bare websockets server and to the same game on FastAPI.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="""examples:
-  python tests/benchmark.py                               everything: ten minutes
+  python tests/benchmark.py                               everything: eleven minutes
   python tests/benchmark.py --quick                       a rough look: one minute
   python tests/benchmark.py --only guess memory           two of the experiments
   python tests/benchmark.py --servers game uvloop         the same server on two event loops""",
