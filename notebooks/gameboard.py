@@ -1,6 +1,7 @@
 """Widgets which the notebooks share: buttons, pictures that keep up to date, and a live board of bots at play.
 
-Importing this module also lets a notebook import `guessgame`, which lies one folder up.
+Importing this module also lets a notebook import `guessgame`, which lies one folder up, and mends some kernels
+(`read_every_request`).
 
 Three rules keep widgets and a live server together in one kernel:
 
@@ -18,10 +19,12 @@ import collections
 import html
 import itertools
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Coroutine, Iterable, Sequence
 
 import ipywidgets as widgets
+from IPython.core.getipython import get_ipython
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -55,6 +58,20 @@ INVITATION = "Choose a number and press Guess!, if you want to play along."
 HINTS = {LESS: "▲ go up", MORE: "▼ go down", YOU_WON: "★"}
 
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+
+
+def read_every_request() -> None:
+    """Let a kernel of ipykernel 7.0 to 7.3, the newest for Python 3.10, read every request.
+
+    It sends replies past the stream which reads the requests, and what comes in at that moment is not noticed: cells
+    and clicks then wait until somebody else connects. Newer ones send through the stream; so does this one from now on.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel and version("ipykernel").startswith(("7.0.", "7.1.", "7.2.", "7.3.")):
+        kernel.shell_channel_thread.manager._shell_socket = kernel.shell_stream
+
+
+read_every_request()
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from conftest import PATIENCE, PROJECT
+from kernels import ipython_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SWITCHES = [
@@ -63,12 +64,11 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
     environment = {
-        **os.environ,
+        **ipython_environment(folder),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "IPYTHONDIR": str(folder / "ipython"),
     }
     options = {
         "--ip": "127.0.0.1",
@@ -129,40 +129,36 @@ def chromium() -> Iterator[Browser]:
 
 
 def open_notebook(browser: Browser, lab: str, name: str, width: int = 1400, height: int = 1100) -> Page:
-    """Open a notebook and wait for its kernel."""
+    """Open a notebook; its kernel may not be ready yet."""
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(PATIENCE * SECONDS)
     page.goto(f"{lab}lab/tree/notebooks/{name}.ipynb?reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
-
-    wait_for_kernel(page, lab, name)
     return page
+
+
+def find_kernels(lab: str, name: str) -> list[tuple[str, Any]]:
+    """Return the session of a notebook and what JupyterLab knows of its kernel, if it has one."""
+    path = f"notebooks/{name}.ipynb"
+    return [(session["id"], session["kernel"]) for session in get(lab + "api/sessions") if session["path"] == path]
 
 
 def wait_for_kernel(page: Page, lab: str, name: str) -> None:
     """Wait until the kernel of a notebook is ready; the page calls it idle before there is one."""
     deadline = time.monotonic() + PATIENCE
     while not any(
-        session["path"] == f"notebooks/{name}.ipynb"
-        and session["kernel"]["execution_state"] == "idle"
-        and session["kernel"]["connections"] > 0
-        for session in get(lab + "api/sessions")
+        kernel["execution_state"] == "idle" and kernel["connections"] > 0 for _, kernel in find_kernels(lab, name)
     ):
         assert time.monotonic() < deadline, "the kernel does not start"
         page.wait_for_timeout(100)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
 
 
-def find_session(lab: str, name: str) -> Any:
-    """Return what JupyterLab knows of the kernel of a notebook."""
-    return next(session for session in get(lab + "api/sessions") if session["path"] == f"notebooks/{name}.ipynb")
-
-
 def connect_to_kernel(lab: str, folder: Path, name: str) -> BlockingKernelClient:
     """Connect to the kernel of a notebook, beside its page."""
-    kernel = find_session(lab, name)["kernel"]["id"]
-    client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{kernel}.json"))
+    [(_, kernel)] = find_kernels(lab, name)
+    client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{kernel['id']}.json"))
     client.load_connection_file()
     client.start_channels()
     client.wait_for_ready(timeout=PATIENCE)
@@ -170,8 +166,9 @@ def connect_to_kernel(lab: str, folder: Path, name: str) -> BlockingKernelClient
 
 
 def shut_down_kernel(lab: str, name: str) -> None:
-    """End the kernel of a notebook."""
-    get(f"{lab}api/sessions/{find_session(lab, name)['id']}", method="DELETE")
+    """End the kernel of a notebook, if it has one."""
+    for session, _ in find_kernels(lab, name):
+        get(f"{lab}api/sessions/{session}", method="DELETE")
 
 
 def run_all_cells(page: Page) -> None:

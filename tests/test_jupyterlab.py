@@ -49,16 +49,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 def lesson(browser: Browser, lab: tuple[str, Path], name: str) -> Iterator[Learner]:
     """Open a notebook and choose Run All Cells."""
     address, folder = lab
-    page = open_notebook(browser, address, name)
-    run_all_cells(page)
-    client = connect_to_kernel(address, folder, name)
-    try:
+    with contextlib.ExitStack() as stack:  # whatever fails here, the next test finds neither this page nor this kernel
+        stack.callback(shut_down_kernel, address, name)
+        page = stack.enter_context(contextlib.closing(open_notebook(browser, address, name)))
+        wait_for_kernel(page, address, name)
+        run_all_cells(page)
+        client = connect_to_kernel(address, folder, name)
+        stack.callback(client.stop_channels)
         yield Learner(page, Kernel(client))
         assert page.locator('[data-mime-type$="jupyter.error"]').count() == 0
-    finally:
-        client.stop_channels()
-        page.close()
-        shut_down_kernel(address, name)
 
 
 @pytest.fixture(scope="module")

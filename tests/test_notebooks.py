@@ -9,7 +9,7 @@ from typing import Iterator
 
 import pytest
 
-from conftest import PROJECT
+from conftest import PATIENCE, PROJECT
 from kernels import NOTEBOOKS, Kernel, code_cells, kernel
 
 DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
@@ -28,6 +28,13 @@ every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path:
 def jupyter(tmp_path: Path) -> Iterator[Kernel]:
     with kernel(tmp_path) as running:
         yield running
+
+
+def test_a_kernel_reads_all_requests_though_they_come_while_it_replies(jupyter: Kernel) -> None:
+    for _ in range(300):
+        waiting = {jupyter.client.kernel_info() for _ in range(3)}
+        while waiting:
+            waiting.discard(jupyter.client.get_shell_msg(timeout=PATIENCE)["parent_header"]["msg_id"])
 
 
 @every_notebook
