@@ -67,8 +67,9 @@ def read_every_request() -> None:
     and clicks then wait until somebody else connects. Newer ones send through the stream; so does this one from now on.
     """
     kernel = getattr(get_ipython(), "kernel", None)
-    if kernel and version("ipykernel").startswith(("7.0.", "7.1.", "7.2.", "7.3.")):
-        kernel.shell_channel_thread.manager._shell_socket = kernel.shell_stream
+    channel = getattr(kernel, "shell_channel_thread", None)
+    if kernel and channel and version("ipykernel").startswith(("7.0.", "7.1.", "7.2.", "7.3.")):
+        channel.manager._shell_socket = kernel.shell_stream
 
 
 read_every_request()
