@@ -620,6 +620,7 @@ class GameServer:
         """
         if client_id not in self.clients:
             raise KeyError(f"nobody with the id {client_id} is here: the ids are {sorted(self.clients)}")
+        # Not Client.send(), which says nothing when the client has just left.
         await self.clients[client_id].connection.send(encode(message))
 
     def broadcast(self, message: Message) -> None:

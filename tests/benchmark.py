@@ -563,7 +563,10 @@ def endurance(server: ServerProcess, rounds: int, joins: int) -> Result:
     }
 
 
-# For each row, the ratio to another server (see PEERS), or the value of game itself.
+# Which of our servers each of the others is compared with: the one on the same event loop.
+PEERS = {"bare": "game", "fastapi": "uvloop"}
+
+# For each row, the ratio to another server, or the value of game itself.
 TARGETS = {
     "CPU µs per guess, 1 playing": "bare <= 1.10, fastapi < 1",
     "CPU µs per guess, 50 playing": "bare <= 1.10, fastapi <= 0.95",
@@ -636,10 +639,6 @@ RELATIONS: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": 
 Values = Dict[str, List[float]]  # by server, one for each repetition
 
 
-# Which of our servers each of the others is compared with: the one on the same event loop.
-PEERS = {"bare": "game", "fastapi": "uvloop", "uvloop": "game"}
-
-
 def ratio(values: Values, other: str) -> float:
     """Return the median ratio of ours to another server within each repetition; not a number if there is none."""
     pairs = zip(values.get(PEERS[other], []), values.get(other, []))
@@ -677,7 +676,7 @@ def run_experiment(experiment: Experiment, servers: Sequence[str], repetitions: 
     for label in dict.fromkeys(label for name in results for result in results[name] for label in result):
         values = {name: [result.get(label, math.inf) for result in results[name]] for name in results}
         cells = [median(values.get(name, [])) for name in servers]
-        ratios = [ratio(values, other) for other in servers if other in ("bare", "fastapi")]
+        ratios = [ratio(values, other) for other in servers if other in PEERS]
         verdicts = [judge(target, values) for target in TARGETS.get(label, "").split(", ") if target]
         print_line(label, [show(value) for value in cells + ratios], ", ".join(filter(None, verdicts)))
 
@@ -740,7 +739,7 @@ def main() -> None:
         f"Python {platform.python_version()}, websockets {importlib.metadata.version('websockets')}, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {repetitions}"
     )
-    print_line("", [*servers, *(f"/{name}" for name in servers if name in ("bare", "fastapi"))])
+    print_line("", [*servers, *(f"/{name}" for name in servers if name in PEERS)])
     for experiment in make_experiments(options.quick, most):
         if experiment.name in options.only:
             run_experiment(experiment, servers, repetitions, core)

@@ -186,6 +186,8 @@ def test_hello_websocket_shows_what_comes_back(browser: Browser, lab: tuple[str,
         wait_for_text(page, ".gg-results", "You guessed it!")
         wait_for_text(page, ".gg-results", '→ {"guess": 42}')
         wait_for_text(page, ".gg-results", '← {"countdown": 3}')
+        press(page, "Send a new name")
+        wait_for_text(page, ".gg-results", "The score of You, who said 42: 1.")
         press(page, "Send nonsense")
         wait_for_text(page, ".gg-results", "This is not JSON")
 

@@ -70,6 +70,7 @@ def press_every_button(jupyter: Kernel) -> None:
             jupyter.click(f"panels[{number}].buttons[{label!r}]")
             if jupyter.value(f"panels[{number}].results.maxlen"):
                 jupyter.wait_for(f"html.escape({label!r}) in ([*panels[{number}].results] or [''])[0]")
+            jupyter.wait_for(f"not panels[{number}].actions.tasks")
     assert jupyter.value("[panel.actions.trouble.value for panel in panels if panel.actions.trouble.value]") == []
 
 
