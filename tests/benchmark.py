@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""Measure the game's server, next to a bare `websockets` server and to the same game on FastAPI.
+"""Measure the game's server next to the least one can write, with `websockets` alone and with FastAPI.
 
-    game      GameServer, on asyncio's own event loop
-    bare      the least one can write with `websockets`, on the same loop: the same messages, but no names or limits
-    uvloop    GameServer on uvloop's event loop, as `serve` runs it where uvloop is installed
-    fastapi   the game as one would write it with FastAPI, run by uvicorn with all of its "standard" extras, among them
-              uvloop
+    bare       the same messages from a `websockets` server without names, limits or checks; always measured
+    game       GameServer of guessgame.py
+    fastapi    the same as bare, on FastAPI and uvicorn
+    a path     GameServer of another guessgame.py, such as an earlier version
 
-The servers take turns, each in a new process and, if there are two, on a core of its own. The players are raw sockets
-in this process: what is measured is what the server spends, not what the players do. They offer compression, as every
-browser does; FastAPI accepts it, the others do not. The table shows the medians of the repetitions. "/bare" is game
-divided by bare, and "/fastapi" is uvloop divided by fastapi: the median of the ratios within each repetition, which
-depends less on what else the machine is doing than a ratio of medians would. Needs Linux.
+They take turns, each in a new process and, if there are two cores, on one of its own; all on asyncio's event loop. The
+players are raw sockets in this process: what is measured is what the server spends. The table shows medians; a ratio is
+the median of the ratios within each repetition. "inf" stands for a server that stalls, or cuts off somebody who plays.
 """
 
 from __future__ import annotations
@@ -19,731 +16,254 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import functools
-import importlib.metadata
 import importlib.util
 import json
 import logging
-import math
-import multiprocessing
-import operator
 import os
-import platform
 import resource
-import select
+import runpy
+import signal
 import socket
-import statistics
-import struct
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
+from statistics import median
+from typing import Any, Iterator
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.version import version
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import guessgame
-
-SECRET = 42
-PATIENCE = 5  # seconds without progress after which a server counts as stalled
-
-# --------------------------------------------------------------------------------------------------------------------
-# Servers
-# --------------------------------------------------------------------------------------------------------------------
-
-Options = Dict[str, Any]  # GameServer's; the other servers know "pause" alone
-
-
-async def serve_game(port: int, options: Options) -> None:
-    """Serve this project's game, with a secret that never changes."""
-    async with guessgame.GameServer(port=port, draw=lambda low, high: SECRET, **options):
-        await asyncio.Future()
+GAME = str(Path(__file__).resolve().parent.parent / "guessgame.py")
+CORES = sorted(os.sched_getaffinity(0))
+SEATS = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200  # for so many players the system allows open files
+# What "game" must not exceed in rows with these words: in its ratio to bare, and in a flood in milliseconds.
+MOST = {"per guess": 1.15, "per announcement": 1.10, "KiB": 1.10, "flood, median": 1, "flood, longest": 20}
+SECRET, SCORE = 42, '{"client_id": 1, "wins": 1}'
+LESS, MORE, YOU_WON, SOMEBODY_WON = '"Меньше"', '"Больше"', '"Вы угадали!"', '"Игрок #1 угадал число 42!"'
+WELCOME, NEW_GAME = '"Добро пожаловать! Угадайте число от 1 до 100."', '"Новая игра началась!"'
+LOW_GUESS, RIGHT_GUESS = b'\x81\x8c\0\0\0\0{"guess": 1}', b'\x81\x8d\0\0\0\0{"guess": 42}'  # masked with zeros
+UPGRADE = b"""GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r
+Sec-WebSocket-Key: bm8gc2VjcmV0cyBoZXJlIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"""
+everybody: set[Any] = set()  # who plays on bare or fastapi
 
 
-# What the bare server says, ready to be sent.
-WELCOME = guessgame.encode(guessgame.WELCOME.format(low=1, high=100))
-LESS, MORE, YOU_WON = map(guessgame.encode, (guessgame.LESS, guessgame.MORE, guessgame.YOU_WON))
-SOMEBODY_WON = guessgame.encode(guessgame.SOMEBODY_WON.format(player="#1", number=SECRET))
-SCORE = guessgame.encode({"client_id": 1, "wins": 1})
-NEW_GAME = guessgame.encode(guessgame.NEW_GAME)
+async def play_bare(connection: ServerConnection) -> None:
+    await connection.send(WELCOME)
+    everybody.add(connection)
+    with contextlib.suppress(ConnectionClosed):
+        async for text in connection:
+            number = json.loads(text)["guess"]
+            await connection.send(LESS if number < SECRET else MORE if number > SECRET else YOU_WON)
+            if number == SECRET:
+                for crowd, news in (everybody - {connection}, SOMEBODY_WON), (everybody, SCORE), (everybody, NEW_GAME):
+                    broadcast(crowd, news)
+    everybody.discard(connection)
 
 
-class BareGame:
-    """Answer guesses and announce wins, and do nothing else."""
-
-    def __init__(self, pause: int) -> None:
-        self.pause = pause
-        self.connections: set[ServerConnection] = set()
-
-    async def play(self, connection: ServerConnection) -> None:
-        """Answer one player until the connection ends."""
-        await connection.send(WELCOME)
-        self.connections.add(connection)
-        try:
-            async for data in connection:
-                number = json.loads(data)["guess"]
-                if number == SECRET:
-                    await self.announce(connection)
-                else:
-                    await connection.send(LESS if number < SECRET else MORE)
-        except ConnectionClosed:
-            pass
-        finally:
-            self.connections.discard(connection)
-
-    async def announce(self, winner: ServerConnection) -> None:
-        """Tell everybody of a win."""
-        await winner.send(YOU_WON)
-        broadcast(self.connections - {winner}, SOMEBODY_WON)
-        broadcast(self.connections, SCORE)
-        self.countdown = asyncio.ensure_future(self.begin_anew())
-
-    async def begin_anew(self) -> None:
-        """Count down, then begin a new game."""
-        for seconds in range(self.pause, 0, -1):
-            broadcast(self.connections, json.dumps({"countdown": seconds}))
-            await asyncio.sleep(1)
-        broadcast(self.connections, NEW_GAME)
+async def play_fastapi(websocket: Any) -> None:
+    await websocket.accept()
+    await websocket.send_text(WELCOME)
+    everybody.add(websocket)
+    async for text in websocket.iter_text():
+        number = json.loads(text)["guess"]
+        await websocket.send_text(LESS if number < SECRET else MORE if number > SECRET else YOU_WON)
+        if number == SECRET:
+            for crowd, news in (everybody - {websocket}, SOMEBODY_WON), (everybody, SCORE), (everybody, NEW_GAME):
+                for player in list(crowd):
+                    await player.send_text(news)
+    everybody.discard(websocket)
 
 
-async def serve_bare(port: int, options: Options) -> None:
-    """Serve the bare game: like GameServer without compression, and ready for many connections at once."""
-    game = BareGame(options.get("pause", 0))
-    async with serve(game.play, "127.0.0.1", port, compression=None, backlog=1024):
-        await asyncio.Future()
-
-
-class PlainGame:
-    """The game, written plainly on FastAPI."""
-
-    def __init__(self, pause: int) -> None:
-        self.pause = pause
-        self.over = False
-        self.connections: list[Any] = []
-        self.last_id = 0
-
-    async def play(self, websocket: Any) -> None:
-        """Answer one player until the connection ends."""
-        from fastapi import WebSocketDisconnect  # type: ignore[import-not-found,unused-ignore]
-
-        await websocket.accept()
-        self.last_id += 1
-        player = {"client_id": self.last_id, "wins": 0}
-        await self.send(websocket, guessgame.WELCOME.format(low=1, high=100))
-        self.connections.append(websocket)
-        try:
-            while True:
-                request = json.loads(await websocket.receive_text())
-                await self.answer(websocket, player, request["guess"])
-        except WebSocketDisconnect:
-            pass
-        finally:
-            self.connections.remove(websocket)
-
-    async def answer(self, websocket: Any, player: dict[str, int], number: Any) -> None:
-        """Judge a guess and reply to it."""
-        if self.over:
-            await self.send(websocket, {"error": guessgame.ROUND_IS_OVER})
-        elif not isinstance(number, int) or not 1 <= number <= 100:
-            await self.send(websocket, {"error": "Догадка — целое число от 1 до 100."})
-        elif number < SECRET:
-            await self.send(websocket, guessgame.LESS)
-        elif number > SECRET:
-            await self.send(websocket, guessgame.MORE)
-        else:
-            self.over = True
-            player["wins"] += 1
-            await self.send(websocket, guessgame.YOU_WON)
-            somebody_won = guessgame.SOMEBODY_WON.format(player=f"#{player['client_id']}", number=number)
-            await self.broadcast(somebody_won, [other for other in self.connections if other is not websocket])
-            await self.broadcast(player, self.connections)
-            self.countdown = asyncio.ensure_future(self.begin_anew())
-
-    async def begin_anew(self) -> None:
-        """Count down, then begin a new game."""
-        for seconds in range(self.pause, 0, -1):
-            await self.broadcast({"countdown": seconds}, self.connections)
-            await asyncio.sleep(1)
-        self.over = False
-        await self.broadcast(guessgame.NEW_GAME, self.connections)
-
-    async def broadcast(self, message: Any, connections: list[Any]) -> None:
-        """Send a message to one player after the other."""
-        for websocket in list(connections):
-            with contextlib.suppress(Exception):  # gone meanwhile
-                await self.send(websocket, message)
-
-    async def send(self, websocket: Any, message: Any) -> None:
-        """Send a message to one player."""
-        await websocket.send_text(json.dumps(message, ensure_ascii=False))
-
-
-def run_fastapi(port: int, options: Options) -> None:
-    import fastapi
+async def serve_fastapi(port: int) -> None:
+    import fastapi  # type: ignore[import-not-found,unused-ignore]
     import uvicorn  # type: ignore[import-not-found,unused-ignore]
 
     app = fastapi.FastAPI()
-    PlainGame.play.__annotations__["websocket"] = fastapi.WebSocket  # tells FastAPI what to pass
-    app.websocket("/")(PlainGame(options.get("pause", 0)).play)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_config=None)
+    play_fastapi.__annotations__["websocket"] = fastapi.WebSocket  # tells FastAPI what to pass
+    app.websocket("/")(play_fastapi)
+    await uvicorn.Server(uvicorn.Config(app, port=port, log_config=None)).serve()
 
 
-def run_game_on_uvloop(port: int, options: Options) -> None:
-    import uvloop  # type: ignore[import-not-found,unused-ignore]
-
-    uvloop.run(guessgame.until_signal(serve_game(port, options)))
-
-
-SERVERS: dict[str, Callable[[int, Options], None]] = {
-    "game": lambda port, options: asyncio.run(guessgame.until_signal(serve_game(port, options))),
-    "bare": lambda port, options: asyncio.run(guessgame.until_signal(serve_bare(port, options))),
-    "uvloop": run_game_on_uvloop,
-    "fastapi": run_fastapi,
-}
-MODULES = {"fastapi": ("fastapi", "uvicorn", "uvloop", "httptools"), "uvloop": ("uvloop",)}
-INSTALL = {"fastapi": 'fastapi "uvicorn[standard]"', "uvloop": "uvloop"}
+async def serve_websockets(name: str, port: int, options: dict[str, float]) -> None:
+    if name == "bare":
+        server: Any = serve(play_bare, "127.0.0.1", port, compression=None, backlog=1024)
+    else:
+        module = runpy.run_path(GAME if name == "game" else name, run_name="guessgame")
+        server = module["GameServer"]("127.0.0.1", port, pause=0, draw=lambda low, high: SECRET, **options)
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    async with server:
+        await terminated.wait()
 
 
-class Usage(NamedTuple):
-    """What a server has used."""
-
-    cpu: float  # seconds since its start
-    memory: float  # KiB of main memory now
-
-
-def report_usage(questions: Connection) -> None:
-    """Answer each question for the usage of this process; run in a thread, beside the server."""
-    with contextlib.suppress(EOFError):
-        while True:
-            questions.recv()
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            questions.send(Usage(time.process_time(), pages * resource.getpagesize() / 1024))
-
-
-def run_server(name: str, port: int, options: Options, core: int, questions: Connection) -> None:
-    """Run a server in this process until SIGTERM."""
-    os.sched_setaffinity(0, [core])
+def run_server(name: str, port: int, options: dict[str, float]) -> None:
     logging.basicConfig(handlers=[logging.NullHandler()])  # all servers make their warnings, and nobody prints them
-    threading.Thread(target=report_usage, args=(questions,), daemon=True).start()
-    with contextlib.suppress(asyncio.CancelledError):
-        SERVERS[name](port, options)
+    asyncio.run(serve_fastapi(port) if name == "fastapi" else serve_websockets(name, port, options))
 
 
-class ServerProcess:
-    """A server in a process of its own, which has had its first player already.
+def hear(player: socket.socket, text: str) -> None:
+    """Read until this text has come, which is the last that is due."""
+    unread = b""
+    while text.encode() not in unread:
+        if not (data := player.recv(65536)):
+            raise ConnectionResetError("the server has ended the connection")
+        unread += data
 
-    Until one connection has ended, the C library's memory allocator makes each read cost twice as much as later.
-    """
 
-    def __init__(self, name: str, options: Options, core: int) -> None:
+def play(players: list[socket.socket], turns: int, win: bool = False) -> None:
+    """Let all guess at once, or the first one win; again when all have heard what they are due."""
+    for _ in range(turns):
+        for player in players[:1] if win else players:
+            player.sendall(RIGHT_GUESS if win else LOW_GUESS)
+        for player in players:
+            hear(player, NEW_GAME if win else LESS)
+
+
+def send_flood(flooder: socket.socket, reads: bool, seconds: float) -> None:
+    """Send guesses as fast as the server takes them; stop early when it takes none for a second."""
+    end = time.perf_counter() + seconds
+    flooder.settimeout(1)
+    if reads:
+        threading.Thread(target=all, args=(iter(partial(flooder.recv, 65536), b""),), daemon=True).start()  # reads all
+    with contextlib.suppress(OSError):
+        while time.perf_counter() < end:
+            flooder.sendall(LOW_GUESS * 100)
+
+
+class Server:
+    """A server in a process of its own. Until a first player has left, the C library's allocator makes reads slow."""
+
+    def __init__(self, name: str, options: dict[str, float]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
-        context = multiprocessing.get_context("spawn")
-        self._questions, questions = context.Pipe()
-        arguments = (name, self.port, options, core, questions)
-        self._process = context.Process(target=run_server, args=arguments, daemon=True)
-        self._process.start()
-        self._wait_for_first_player()
+        self.process = get_context("spawn").Process(target=run_server, args=(name, self.port, options), daemon=True)
+        self.process.start()
+        os.sched_setaffinity(self.process.pid or 0, CORES[-1:])
+        while self.process.is_alive():
+            with contextlib.suppress(ConnectionRefusedError), self.joined(1):
+                return
+            time.sleep(0.02)
+        sys.exit(f"{name} has not started: see above")
 
-    def _wait_for_first_player(self) -> None:
-        while True:
-            try:
-                with joined(self.port, 1):
-                    break
-            except ConnectionRefusedError:
-                if not self._process.is_alive():
-                    raise RuntimeError("the server has not started: see above") from None
-                time.sleep(0.02)
-        time.sleep(0.1)
+    @contextlib.contextmanager
+    def joined(self, count: int) -> Iterator[list[socket.socket]]:
+        """Let players join, and leave in the end."""
+        with contextlib.ExitStack() as stack:
+            players = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for player in players:
+                player.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # leave by a reset
+                player.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # soon full when nobody reads, and so is
+                player.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)  # the server's, thanks to tiny segments
+                player.settimeout(5)  # a server that makes no progress for so long has stalled
+                player.connect(("127.0.0.1", self.port))
+                player.sendall(UPGRADE)
+                hear(player, WELCOME)
+            yield players
 
-    def usage(self) -> Usage:
-        """Ask the server what it has used."""
-        self._questions.send(None)
-        usage: Usage = self._questions.recv()
-        return usage
+    def cpu_us(self) -> float:
+        return time.clock_gettime(~(self.process.pid or 0) << 3 | 2) * 1e6  # the clock that Linux keeps for a process
 
-    def settled_memory(self) -> float:
-        """Let the server digest what has happened, then return its memory in KiB."""
-        time.sleep(0.5)
-        return self.usage().memory
+    def memory_kib(self) -> float:
+        time.sleep(0.5)  # the server digests what came before
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1024
 
-    def stop(self) -> float:
-        """Stop the server and return the seconds it took; if it does not stop, kill it and return infinity."""
+    def stop(self) -> float:  # how many seconds it takes
         start = time.perf_counter()
-        self._process.terminate()
-        self._process.join(3 * PATIENCE)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
-            return math.inf
+        self.process.terminate()
+        self.process.join(15)  # longer than anybody wants to wait
+        self.process.kill()
         return time.perf_counter() - start
 
+    def measure_cpu(self, players: int, total: int, win: bool = False) -> Iterator[tuple[str, float]]:
+        """Measure what a guess costs with its reply, or each of the three announcements for one player."""
+        kind, each = ("announcement", 3) if win else ("guess", 1)
+        turns = total // (players * each)
+        with self.joined(players) as crowd:
+            play(crowd, 1 + turns // 10, win)
+            before = self.cpu_us()
+            play(crowd, turns, win)
+            yield f"CPU µs per {kind}, {players} playing", (self.cpu_us() - before) / (turns * players * each)
 
-# --------------------------------------------------------------------------------------------------------------------
-# Players
-# --------------------------------------------------------------------------------------------------------------------
+    def measure_memory(self, players: int) -> Iterator[tuple[str, float]]:
+        with self.joined(100):
+            before = self.memory_kib()
+            with self.joined(players):
+                yield "KiB per idle player", (self.memory_kib() - before) / players
 
-TEXT, PING, PONG, COMPRESSED_TEXT = 0x1, 0x9, 0xA, 0x41
+    def measure_flood(self, reads: bool) -> Iterator[tuple[str, float]]:
+        """Measure how long another player waits for replies."""
+        times = []
+        with self.joined(2) as (player, flooder):
+            flooding = get_context("fork").Process(target=send_flood, args=(flooder, reads, 3), daemon=True)
+            flooding.start()
+            while flooding.is_alive():
+                start = time.perf_counter()
+                play([player], 1)
+                times.append((time.perf_counter() - start) * 1e3)
+                time.sleep(0.001)
+        yield f"reply ms in a{'' if reads else 'n unread'} flood, median", median(times)
+        yield f"reply ms in a{'' if reads else 'n unread'} flood, longest", max(times)
 
-
-def build_frame(kind: int, data: bytes) -> bytes:
-    """Build a client's frame of up to 125 bytes; a mask of zeros leaves them as they are."""
-    return bytes([0x80 | kind, 0x80 | len(data), 0, 0, 0, 0]) + data
-
-
-LOW_GUESS = build_frame(TEXT, b'{"guess": 1}')
-RIGHT_GUESS = build_frame(TEXT, b'{"guess": %d}' % SECRET)
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: bm8gc2VjcmV0cyBoZXJlIQ==\r\nSec-WebSocket-Version: 13\r\n"
-    b"%b\r\n"
-)
-COMPRESSED = "?"  # such a message is counted, not read
-
-
-class Player:
-    """A player who costs next to nothing: a socket, and just enough of WebSocket to tell messages apart."""
-
-    offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-
-    def __init__(self, port: int, small_buffers: bool = False) -> None:
-        self.socket = socket.socket()
-        if small_buffers:
-            # Between programs on one machine the kernel would hold megabytes. Segments as in an Ethernet keep the
-            # server's buffer small, the other options those here.
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        # Leave by a reset, after which the port is free at once.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect(("127.0.0.1", port))
-        self.send(UPGRADE % self.offer)
-        self._unread = b""
-
-    def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
-        self.socket.sendall(data)
-
-    def hear_welcome(self) -> None:
-        """Wait for the end of the handshake and for the first message."""
-        while b"\r\n\r\n" not in self._unread:
-            self._receive()
-        response, _, self._unread = self._unread.partition(b"\r\n\r\n")
-        assert response.startswith(b"HTTP/1.1 101"), response
-        self.hear()
-
-    def hear(self, count: int = 1) -> str:
-        """Wait for so many messages and return the last one."""
-        while True:
-            kind, data = self._next_frame()
-            if kind == PING:
-                self.send(build_frame(PONG, data))
-            if kind in (TEXT, COMPRESSED_TEXT):
-                count -= 1
-            if count == 0:
-                return data.decode() if kind == TEXT else COMPRESSED
-
-    def _next_frame(self) -> tuple[int, bytes]:
-        while True:
-            start, length = 2, self._unread[1] if len(self._unread) > 1 else 0
-            if length == 126:
-                start, length = 4, int.from_bytes(self._unread[2:4], "big")
-            end = start + length
-            if len(self._unread) >= end:
-                kind, data, self._unread = self._unread[0] & 0x7F, self._unread[start:end], self._unread[end:]
-                return kind, data
-            self._receive()
-
-    def _receive(self) -> None:
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionResetError("the server has ended the connection")
-        self._unread += data
+    def measure_deaf(self, players: int) -> Iterator[tuple[str, float]]:
+        """Let two play 2000 rounds while others never read."""
+        with self.joined(2) as crowd, self.joined(players):
+            before = self.memory_kib()
+            with contextlib.suppress(OSError):
+                play(crowd, 2000, win=True)
+                yield f"{players} never read: MiB more", (self.memory_kib() - before) / 1024
+            yield f"{players} never read: seconds to stop", self.stop()
 
 
-@contextlib.contextmanager
-def joined(port: int, count: int, **options: Any) -> Iterator[list[Player]]:
-    """Let players join, up to a thousand at once, and leave in the end."""
-    players: list[Player] = []
-    try:
-        for first in range(0, count, 1000):
-            players += [Player(port, **options) for _ in range(min(1000, count - first))]
-            for player in players[first:]:
-                player.hear_welcome()
-        yield players
-    finally:
-        for player in players:
-            player.socket.close()
-
-
-def play_guesses(players: Sequence[Player], guesses: int) -> None:
-    """Let all players guess at once, and again when all have their replies."""
-    for _ in range(guesses // len(players)):
-        for player in players:
-            player.send(LOW_GUESS)
-        for player in players:
-            assert player.hear() in (LESS, COMPRESSED)
-
-
-def play_round(players: Sequence[Player], messages: int = 3) -> None:
-    """Let the first player win; wait until all have heard of it, of the score, and of the new game."""
-    players[0].send(RIGHT_GUESS)
-    for player in players:
-        assert player.hear(messages) in (NEW_GAME, COMPRESSED)
-
-
-def come_and_go(server: ServerProcess, joins: int) -> None:
-    """Let fifty players at once join and leave again."""
-    for _ in range(joins // 50):
-        with joined(server.port, 50):
-            pass
-
-
-def ask(player: Player) -> float:
-    """Guess, and return how long the reply takes, in seconds."""
-    start = time.perf_counter()
-    play_guesses([player], 1)
-    return time.perf_counter() - start
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Experiments
-# --------------------------------------------------------------------------------------------------------------------
-
-
-Result = Dict[str, float]  # by label, as in the table
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the median, or not a number if there are no values."""
-    return statistics.median(values) if values else math.nan
-
-
-def cpu_per_guess(server: ServerProcess, players: int, guesses: int, when: str = "") -> Result:
-    """Measure the CPU time of a guess and its reply."""
-    with joined(server.port, players) as crowd:
-        play_guesses(crowd, max(guesses // 10, players))
-        before = server.usage().cpu
-        play_guesses(crowd, guesses)
-        return {f"CPU µs per guess, {players} playing{when}": (server.usage().cpu - before) / guesses * 1e6}
-
-
-def cpu_per_delivery(server: ServerProcess, players: int, messages: int) -> Result:
-    """Measure the CPU time of each message which announces something to everybody."""
-    rounds = max(1, messages // (3 * players))
-    with joined(server.port, players) as crowd:
-        play_round(crowd)
-        before = server.usage().cpu
-        for _ in range(rounds):
-            play_round(crowd)
-        cpu = server.usage().cpu - before
-        return {f"CPU µs per announcement, {players} hear it": cpu / (rounds * 3 * players) * 1e6}
-
-
-def memory_per_player(server: ServerProcess, players: int) -> Result:
-    """Measure how much the server grows with each player who does nothing."""
-    with joined(server.port, 100):
-        before = server.settled_memory()
-        with joined(server.port, players):
-            return {"memory KiB per player": (server.settled_memory() - before) / players}
-
-
-def connections_per_second(server: ServerProcess, players: int) -> Result:
-    """Measure how fast players who come at once are welcomed."""
-    start = time.perf_counter()
-    with joined(server.port, players):
-        return {f"connections per second, {players} at once": players / (time.perf_counter() - start)}
-
-
-def round_trip(server: ServerProcess, guesses: int) -> Result:
-    """Measure how long a lone player waits for a reply."""
-    with joined(server.port, 1) as (player,):
-        play_guesses([player], 500)
-        times = sorted(ask(player) * 1e6 for _ in range(guesses))
-    return {"reply µs, median": times[guesses // 2], "reply µs, 99th percentile": times[guesses * 99 // 100]}
-
-
-def send_flood(flooder: Player, reads: bool) -> None:
-    """Send guesses for ever, as fast as the server takes them; stop when nothing has moved for a second."""
-    flooder.socket.setblocking(False)
-    guesses = unsent = memoryview(LOW_GUESS * 1000)
-    with contextlib.suppress(ConnectionError):  # the server has had enough
-        while True:
-            readable, writable, _ = select.select([flooder.socket] if reads else [], [flooder.socket], [], 1)
-            if readable:
-                flooder.socket.recv(65536)
-            if writable:
-                unsent = unsent[flooder.socket.send(unsent) :] or guesses
-            if not readable and not writable:
-                return
-
-
-def ask_for_a_while(player: Player, seconds: float, condition: Callable[[], bool] = lambda: True) -> list[float]:
-    """Ask again and again, with a short rest after each reply; return how long the replies took, in milliseconds."""
-    end = time.perf_counter() + seconds
-    times = [ask(player) * 1e3]
-    while condition() and time.perf_counter() < end:
-        times.append(ask(player) * 1e3)
-        time.sleep(0.001)
-    return times
-
-
-def flood(server: ServerProcess, reads: bool, seconds: float) -> Result:
-    """Measure a player's reply times before and while another one floods the server."""
-    kind = "a flood" if reads else "an unread flood"
-    with joined(server.port, 1) as (player,), joined(server.port, 1, small_buffers=True) as (flooder,):
-        flooding = multiprocessing.get_context("fork").Process(target=send_flood, args=(flooder, reads), daemon=True)
-        before = ask_for_a_while(player, seconds / 2)
-        flooding.start()
-        during = ask_for_a_while(player, seconds, flooding.is_alive)
-        flooding.kill()
-        flooding.join()
-    return {
-        f"reply ms before {kind}, longest": max(before),
-        f"reply ms during {kind}, median": median(during),
-        f"reply ms during {kind}, longest": max(during),
-    }
-
-
-def deaf_players(server: ServerProcess, players: int, rounds: int) -> Result:
-    """Measure what players who never read do to a server while two others play."""
-    with joined(server.port, 2) as crowd, joined(server.port, players, small_buffers=True):
-        play_round(crowd)
-        before = server.settled_memory()
-        start, played = time.perf_counter(), 0
-        with contextlib.suppress(OSError):  # it stalls
-            while played < rounds:
-                play_round(crowd)
-                played += 1
-        seconds = time.perf_counter() - start if played == rounds else math.inf
-        return {
-            f"{players} never read: rounds of {rounds}": played,
-            f"{players} never read: seconds": seconds,
-            f"{players} never read: growth MiB": (server.settled_memory() - before) / 1024,
-            f"{players} never read: seconds to stop": server.stop(),
-        }
-
-
-def whole_round(server: ServerProcess, players: int) -> Result:
-    """Let a crowd play a round with a countdown from one, all of them hearing everything."""
-    start = time.perf_counter()
-    with joined(server.port, players) as crowd:
-        connected = time.perf_counter()
-        play_round(crowd, messages=4)
-        return {
-            f"{players} players: who heard all": len(crowd),
-            f"{players} players: seconds to connect": connected - start,
-            f"{players} players: seconds for a round": time.perf_counter() - connected,
-        }
-
-
-def endurance(server: ServerProcess, rounds: int, joins: int) -> Result:
-    """Measure whether a server grows or tires over many rounds, and over many who join and leave."""
-    come_and_go(server, joins // 2)  # so that the memory of some who have left waits for Python's garbage collector
-    cost_before = cpu_per_guess(server, 50, 20_000, " before")
-    memory = [server.settled_memory()]
-    with joined(server.port, 50) as crowd:
-        for _ in range(rounds):
-            play_round(crowd)
-    memory.append(server.settled_memory())
-    come_and_go(server, joins)
-    memory.append(server.settled_memory())
-    return {
-        f"growth KiB over {rounds} rounds": memory[1] - memory[0],
-        f"growth KiB over {joins} joins": memory[2] - memory[1],
-        **cost_before,
-        **cpu_per_guess(server, 50, 20_000, " after"),
-    }
-
-
-# Which of our servers each of the others is compared with: the one on the same event loop.
-PEERS = {"bare": "game", "fastapi": "uvloop"}
-
-# For each row, the ratio to another server, or the value of game itself.
-TARGETS = {
-    "CPU µs per guess, 1 playing": "bare <= 1.10, fastapi < 1",
-    "CPU µs per guess, 50 playing": "bare <= 1.10, fastapi <= 0.95",
-    "CPU µs per guess, 500 playing": "bare <= 1.10, fastapi <= 0.85",
-    "CPU µs per announcement, 100 hear it": "bare <= 1.10, fastapi <= 0.90",
-    "CPU µs per announcement, 1000 hear it": "bare <= 1.10, fastapi <= 0.90",
-    "CPU µs per announcement, 5000 hear it": "bare <= 1.10, fastapi <= 0.90",
-    "memory KiB per player": "bare <= 1.15, fastapi <= 0.50",
-    "connections per second, 1000 at once": "fastapi >= 2.0",
-    "reply µs, median": "fastapi < 1",
-    "reply µs, 99th percentile": "fastapi < 1",
-    "reply ms during a flood, median": "game < 1",
-    "reply ms during a flood, longest": "game < 20",
-    "reply ms during an unread flood, median": "game < 1",
-    "reply ms during an unread flood, longest": "game < 20",
+EXPERIMENTS = {
+    "guess": [partial(Server.measure_cpu, players=min(n, SEATS), total=20_000) for n in (1, 50, 500)],
+    "announce": [partial(Server.measure_cpu, players=min(n, SEATS), total=60_000, win=True) for n in (100, 1000, 5000)],
+    "memory": [partial(Server.measure_memory, players=min(1000, SEATS))],
+    "flood": [partial(Server.measure_flood, reads=reads) for reads in (True, False)],
+    "deaf": [partial(Server.measure_deaf, players=50)],
 }
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What is measured, on which servers, and how often at most."""
-
-    name: str
-    measure: Callable[[ServerProcess], Result]
+def print_rows(experiment: str, servers: dict[str, str], turns: int) -> None:
+    """Measure the servers in turn, again and again, and print rows of the table."""
     # The usual limit of messages per second is far above what people send; here it would be all that is measured.
-    options: Options = field(default_factory=lambda: {"rate": 1e9, "max_players": 20_000, "pause": 0})
-    servers: Sequence[str] = tuple(SERVERS)
-    repetitions: int = sys.maxsize
-
-
-def make_experiments(quick: bool = False, most: int = sys.maxsize) -> list[Experiment]:
-    """List all experiments: smaller if it has to be quick, and nowhere with more than so many players."""
-    less = 10 if quick else 1
-    guesses, messages, rounds, joins = 20_000 // less, 60_000 // less, 1000 // less, 10_000 // less
-    many, crowd = min(5000 // less, most), min(10_000 // less, most)
-    partial = functools.partial
-    deaf = Experiment("deaf", partial(deaf_players, players=50, rounds=2000), {"pause": 0}, repetitions=1)
-    return [
-        *(Experiment("guess", partial(cpu_per_guess, players=n, guesses=guesses)) for n in (1, 50, 500)),
-        *(Experiment("delivery", partial(cpu_per_delivery, players=n, messages=messages)) for n in (100, 1000, many)),
-        Experiment("memory", partial(memory_per_player, players=1000)),
-        Experiment("connect", partial(connections_per_second, players=1000)),
-        Experiment("latency", partial(round_trip, guesses=5000 // less)),
-        *(Experiment("flood", partial(flood, reads=r, seconds=1 if quick else 3), {}) for r in (True, False)),
-        Experiment("crowd", partial(whole_round, players=crowd), {"pause": 1, "max_players": crowd}, repetitions=1),
-        Experiment(
-            "endurance", partial(endurance, rounds=rounds, joins=joins), servers=("game", "uvloop"), repetitions=3
-        ),
-        *([] if quick else [deaf]),
-    ]
-
-
-def measure(experiment: Experiment, name: str, core: int) -> Result:
-    """Start a server and measure it; there is no result if it stalls, or cuts off somebody who plays."""
-    server = ServerProcess(name, experiment.options, core)
-    try:
-        return experiment.measure(server)
-    except OSError as error:
-        print(f"{name} has failed in the experiment {experiment.name!r}: {error}")
-        return {}
-    finally:
+    options = {} if experiment in ("flood", "deaf") else {"rate": 1e9, "max_players": 20_000}
+    rows: dict[str, dict[str, list[float]]] = {}
+    for measure, turn, name in product(EXPERIMENTS[experiment], range(turns), servers):
+        server = Server(servers[name], options)
+        with contextlib.suppress(OSError):
+            for label, value in measure(server):
+                rows.setdefault(label, {name: [float("inf")] * turns for name in servers})[name][turn] = value
         server.stop()
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# The table and the command line
-# --------------------------------------------------------------------------------------------------------------------
-
-RELATIONS: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
-Values = Dict[str, List[float]]  # by server, one for each repetition
-
-
-def ratio(values: Values, other: str) -> float:
-    """Return the median ratio of ours to another server within each repetition; not a number if there is none."""
-    pairs = zip(values.get(PEERS[other], []), values.get(other, []))
-    return median([ours / theirs for ours, theirs in pairs if theirs > 0 and math.isfinite(theirs)])
-
-
-def judge(target: str, values: Values) -> str:
-    """Say whether a target is met; say nothing if it was not measured."""
-    other, relation, limit = target.split()
-    value = median(values.get("game", [])) if other == "game" else ratio(values, other)
-    if math.isnan(value):
-        return ""
-    return f"{target} {'ok' if RELATIONS[relation](value, float(limit)) else 'MISSED'}"
-
-
-def show(value: float) -> str:
-    """Write a number in a few digits."""
-    if math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "never"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def print_line(label: str, cells: Sequence[str], verdicts: str = "") -> None:
-    print(f"{label:<40}{''.join(f'{cell:>10}' for cell in cells)}   {verdicts}".rstrip(), flush=True)
-
-
-def run_experiment(experiment: Experiment, servers: Sequence[str], repetitions: int, core: int) -> None:
-    """Measure the servers in turn, again and again, and print the lines of the table."""
-    results: dict[str, list[Result]] = {name: [] for name in servers if name in experiment.servers}
-    for _ in range(min(repetitions, experiment.repetitions)):
-        for name in results:
-            results[name].append(measure(experiment, name, core))
-    for label in dict.fromkeys(label for name in results for result in results[name] for label in result):
-        values = {name: [result.get(label, math.inf) for result in results[name]] for name in results}
-        cells = [median(values.get(name, [])) for name in servers]
-        ratios = [ratio(values, other) for other in servers if other in PEERS]
-        verdicts = [judge(target, values) for target in TARGETS.get(label, "").split(", ") if target]
-        print_line(label, [show(value) for value in cells + ratios], ", ".join(filter(None, verdicts)))
-
-
-def installed(name: str) -> bool:
-    """Tell whether a server can run; if not, say how to install what it needs."""
-    if all(importlib.util.find_spec(module) for module in MODULES.get(name, ())):
-        return True
-    print(f"{name}: not installed; to measure it, first run: python -m pip install {INSTALL[name]}")
-    return False
-
-
-def share_cores() -> int:
-    """Return the core for the servers; take the others, if there are any, for this process."""
-    *others, last = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, others or [last])
-    return last
-
-
-def allow_many_players() -> int:
-    """Raise the limit of open files as far as it goes, and return how many players that allows."""
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    most = most_files - 200
-    if most < 10_000:
-        print(f"There will never be more than {most} players: the system lets a program open {most_files} files only.")
-    return most
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description="Measure the game's server, next to a bare websockets server and to the same game on FastAPI.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="""examples:
-  python tests/benchmark.py                               everything: eleven minutes
-  python tests/benchmark.py --quick                       a rough look: one minute
-  python tests/benchmark.py --only guess memory           two of the experiments
-  python tests/benchmark.py --servers game uvloop         the same server on two event loops""",
-    )
-    names = list(dict.fromkeys(experiment.name for experiment in make_experiments()))
-    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="of each experiment (default: 5)")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    servers = parser.add_argument("--servers", nargs="+", choices=SERVERS, metavar="NAME", help=", ".join(SERVERS))
-    servers.default = list(SERVERS)
-    parser.add_argument("--no-compression", action="store_true", help="let the players not offer it")
-    parser.add_argument("--quick", action="store_true", help="measure once, and less of everything")
-    return parser
+    for label, row in rows.items():
+        figures = {name: median(row[name]) for name in servers}
+        for name in list(servers)[1:]:
+            figures[f"{name}/bare"] = median([a / (b or float("nan")) for a, b in zip(row[name], row["bare"])])
+        judged = figures.get("game" if "flood" in label else "game/bare", 0)
+        missed = [f"MISSED: above {limit}" for words, limit in MOST.items() if words in label and judged > limit]
+        print(f"{label:<42}", *(f"{figure:>12.2f}" for figure in figures.values()), *missed, flush=True)
 
 
 def main() -> None:
-    """Run the command line."""
-    options = make_parser().parse_args()
-    if options.no_compression:
-        Player.offer = b""
-    start, repetitions = time.perf_counter(), 1 if options.quick else options.repetitions
-    most, core = allow_many_players(), share_cores()
-    servers = [name for name in options.servers if installed(name)]
-    print(
-        f"Python {platform.python_version()}, websockets {importlib.metadata.version('websockets')}, "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {repetitions}"
-    )
-    print_line("", [*servers, *(f"/{name}" for name in servers if name in PEERS)])
-    for experiment in make_experiments(options.quick, most):
-        if experiment.name in options.only:
-            run_experiment(experiment, servers, repetitions, core)
-    print(f"{time.perf_counter() - start:.0f} s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="measure everything once, not five times")
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS, help="what to measure")
+    parser.add_argument("--servers", nargs="+", default=["game", "fastapi"], metavar="NAME", help="see above")
+    options = parser.parse_args()
+    servers, turns = {Path(name).stem: name for name in ["bare", *options.servers]}, 1 if options.quick else 5
+    if "fastapi" in servers and not importlib.util.find_spec("uvicorn"):
+        del servers["fastapi"]
+        print("fastapi is not installed; to measure it, first run: python -m pip install fastapi uvicorn")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SEATS + 200, SEATS + 200))
+    os.sched_setaffinity(0, CORES[:-1] or CORES)
+    print(f"Python {sys.version.split()[0]}, websockets {version}, load {os.getloadavg()[0]:.1f}; medians of {turns}")
+    print(f"{'':<42}", *(f"{title:>12}" for title in [*servers, *(f"{name}/bare" for name in list(servers)[1:])]))
+    for experiment in options.only:
+        print_rows(experiment, servers, turns)
 
 
 if __name__ == "__main__":
