@@ -13,8 +13,19 @@ import ipywidgets as widgets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from gameboard import PAINTS_PER_SECOND, STYLE, Actions, Shown, explain
-from guessgame import CONNECT_OPTIONS, LESS, MORE, WELCOME, YOU_WON, GameServer, Message, Player, encode
+from gameboard import LINE, PAINTS_PER_SECOND, Part
+from guessgame import (
+    CONNECT_OPTIONS,
+    LESS,
+    MORE,
+    WELCOME,
+    YOU_WON,
+    GameServer,
+    Message,
+    Player,
+    encode,
+    explain,
+)
 
 # What a lesson says of a message: who else has received the same one?
 REPLIES = (LESS, MORE, YOU_WON)
@@ -38,11 +49,10 @@ class Arrival:
     shown: float = 0.0
 
 
-class Desks(Shown):
+class Desks(Part):
     """Seat players side by side, each with a guess to send and a column of all that arrived, in the order of time.
 
-        desks = Desks(server, ["Ada", "Bob", "Cleo", "Dan"])
-        await desks.start()
+        desks = await Desks(server, ["Ada", "Bob", "Cleo", "Dan"]).start()
         desks
 
     What has just arrived is lit. In slow motion nothing is shown before "Next step" is pressed: each step is one
@@ -50,68 +60,72 @@ class Desks(Shown):
     """
 
     def __init__(self, server: GameServer, names: Sequence[str], lines: int = 8) -> None:
-        self.server, self.lines = server, lines
+        super().__init__("desks")
         self.welcome = WELCOME.format(low=server.low, high=server.high)
-        self.actions = Actions()
-        self.clock = self.actions.loop.time
+        self.clock = self.loop.time
         self.began = self.clock()
-        self.players: dict[str, Player] = {}
         self.arrivals: collections.deque[Arrival] = collections.deque(maxlen=100)
-        self.shown: dict[str, collections.deque[Arrival]] = {}
-        self.held: dict[str, collections.deque[Arrival]] = {}
-        self.columns = {name: widgets.HTML(layout=widgets.Layout(width="auto", margin="0")) for name in names}
-        self.numbers: dict[str, widgets.BoundedIntText] = {}
-        self.buttons: dict[str, widgets.Button] = {}
-        on = self.actions.callback
-        for name in names:
-            self.players[name] = Player(server.url, name, on_message=functools.partial(self._hear, name))
-            self.shown[name] = collections.deque(maxlen=lines)
-            self.held[name] = collections.deque()
-            self.numbers[name] = widgets.BoundedIntText(
-                value=50,
-                min=server.low,
-                max=server.high,
-                description=name,
-                layout=widgets.Layout(width="140px"),
-                style={"description_width": "54px"},
+        self.players = {
+            name: Player(server.url, name, on_message=functools.partial(self._hear, name)) for name in names
+        }
+        self.shown: dict[str, collections.deque[Arrival]] = {name: collections.deque(maxlen=lines) for name in names}
+        self.held: dict[str, collections.deque[Arrival]] = {name: collections.deque() for name in names}
+        self.columns = {name: widgets.HTML(layout={"width": "auto", "margin": "0"}) for name in names}
+        self.numbers = {
+            name: self.watched(
+                widgets.BoundedIntText(
+                    value=50,
+                    min=server.low,
+                    max=server.high,
+                    description=name,
+                    layout={"width": "140px"},
+                    style={"description_width": "54px"},
+                )
             )
-            self.buttons[name] = widgets.Button(
-                description="Guess!", tooltip=f"{name} guesses", layout={"width": "80px"}
+            for name in names
+        }
+        self.buttons = {
+            name: self.button(
+                "Guess!",
+                functools.partial(self._guess, name),
+                tooltip=f"{name} guesses",
+                layout={"width": "80px"},
             )
-            self.buttons[name].on_click(on(functools.partial(self._guess, name)))
-        self.slow = widgets.Checkbox(value=False, description="Slow motion", indent=False, layout={"width": "130px"})
-        self.slow.observe(on(self._let_go), "value")
-        self.next_button = widgets.Button(description="Next step", icon="step-forward")
-        self.next_button.on_click(on(self._next))
+            for name in names
+        }
+        self.slow = self.watched(
+            widgets.Checkbox(False, description="Slow motion", indent=False, layout={"width": "130px"}),
+            self._let_go,
+        )
+        self.next_button = self.button("Next step", self._next, icon="step-forward")
         self.step = widgets.HTML()
         self._say("")
         seats = [
             widgets.VBox(
                 [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
-                layout=widgets.Layout(flex="1 1 170px", min_width="170px"),
+                layout={"flex": "1 1 170px", "min_width": "170px"},
             )
             for name in names
         ]
-        line = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="4px 12px")
-        self.view = widgets.VBox(
-            [
-                widgets.HTML(STYLE),
-                widgets.Box([self.slow, self.next_button], layout=line),
-                self.step,
-                self.actions.trouble,
-                widgets.Box(seats, layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")),
-            ]
-        ).add_class("gg")
+        self.show(
+            widgets.Box([self.slow, self.next_button], layout=LINE),
+            self.step,
+            widgets.Box(seats, layout={"flex_flow": "row wrap", "grid_gap": "8px"}),
+        )
 
-    async def start(self) -> None:
-        """Let everybody join, and begin to show what they receive."""
+    async def start(self) -> Desks:
+        """Let everybody join, begin to show what they receive, and return the desks."""
+        for other in self.in_use:
+            if isinstance(other, Desks) and other is not self:
+                await other.stop()
         for player in self.players.values():
             await player.join()
-        self.actions.start(self._keep_painting())
+        self.run(self._keep_painting())
+        return self
 
     async def stop(self) -> None:
         """Let everybody leave. Safe to call twice."""
-        await self.actions.stop()
+        await super().stop()
         for player in self.players.values():
             await player.leave()
 

@@ -1,22 +1,31 @@
-"""What several test files share: the project on the path, and clients which know nothing but JSON over WebSocket."""
+"""What several test files share: clients that know nothing but JSON, a clock that stands still, programs, terminals."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import os
+import re
+import shutil
+import signal
 import socket
+import struct
 import sys
+from asyncio.subprocess import PIPE, Process
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Callable, Coroutine
 
 import hypothesis
+import pyte
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "notebooks")]
 
 from websockets.asyncio.client import ClientConnection, connect  # noqa: E402
+from websockets.exceptions import ConnectionClosed  # noqa: E402
 
 from guessgame import CONNECT_OPTIONS, GameServer  # noqa: E402
 
@@ -25,12 +34,40 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 WELCOME = "Добро пожаловать! Угадайте число от 1 до 100."
+NEW_GAME = "Новая игра началась!"
 SECRET = 42
 PATIENCE = 30  # seconds; only a hang is longer
+PROGRAM = [sys.executable, str(PROJECT / "guessgame.py")]
+HANDSHAKE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+
+
+def game(**options: Any) -> GameServer:
+    """Make a server, not started yet, on which every secret is 42."""
+    return GameServer(port=0, draw=lambda low, high: SECRET, **options)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[GameServer]:
+    """A server on which every secret is 42 and a pause is over at once."""
+    async with game(pause=0.05) as server:
+        yield server
+
+
+async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> Any:
+    """Wait until something is true, and return it."""
+    for _ in range(patience * 100):
+        value = condition()
+        if value:
+            return value
+        await asyncio.sleep(0.01)
+    raise AssertionError("this never became true")
+
+
+# Clients
 
 
 class Wire:
-    """A client which sends and receives JSON, and knows nothing of the game."""
+    """A client that sends and receives JSON, and knows nothing of the game."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -52,9 +89,22 @@ class Wire:
             heard.append(await self.hear())
         return heard
 
+    async def hear_goodbye(self) -> int | None:
+        """Hear whatever still comes; return the code with which the connection closes."""
+        with contextlib.suppress(ConnectionClosed):
+            await self.hear_until("the end")
+        return self.connection.protocol.close_code
+
     async def ask(self, message: Any) -> Any:
         await self.send(message)
         return await self.hear()
+
+    async def hang_up(self) -> None:
+        """Leave without a goodbye, in a way that the other side notices at once."""
+        leaving = self.connection.transport.get_extra_info("socket")
+        leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.transport.abort()
+        await self.connection.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -67,15 +117,6 @@ async def wire(url: str, welcomed: bool = True, **options: Any) -> AsyncIterator
         yield client
 
 
-async def eventually(condition: Any) -> None:
-    """Wait until something is true."""
-    for _ in range(PATIENCE * 100):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("this never became true")
-
-
 async def connect_deaf(port: int, path: str = "/") -> socket.socket:
     """Shake hands with a server on this machine, then never read again."""
     deaf = socket.socket()
@@ -83,17 +124,155 @@ async def connect_deaf(port: int, path: str = "/") -> socket.socket:
     deaf.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(deaf, ("127.0.0.1", port))
-    request = (
-        f"GET {path} HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    await loop.sock_sendall(deaf, request.encode())
+    await loop.sock_sendall(deaf, f"{HANDSHAKE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
     assert await loop.sock_recv(deaf, 12) == b"HTTP/1.1 101"
     return deaf
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[GameServer]:
-    """A server on which every secret is 42 and a pause is over at once."""
-    async with GameServer(port=0, pause=0.05, draw=lambda low, high: SECRET) as server:
-        yield server
+# Time
+
+
+class StandingClock(asyncio.SelectorEventLoop):
+    """An event loop on which everything happens, but no time passes unless a test says so."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+async def pass_time(seconds: float = 0) -> None:
+    """Let everything that is under way on a standing clock happen, then time pass, and all that is due then happen."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, StandingClock)
+    for passing in (0, seconds):
+        loop.now += passing
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a test of a coroutine, for which only `pass_time()` lets time pass."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        with contextlib.closing(StandingClock()) as loop:
+            loop.run_until_complete(test(**fixtures))
+
+    return run
+
+
+# Programs
+
+
+@contextlib.asynccontextmanager
+async def started(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """Run a program; it ends with the test at the latest."""
+    options = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, **options}
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def ended(process: Process, typed: str | None = None) -> tuple[int, str, str]:
+    """Wait for the end of a program, having typed all its input; return its status, its output and its errors."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if typed is not None:
+        process.stdin.write(typed.encode())
+        process.stdin.close()
+    printed = asyncio.gather(process.stdout.read(), process.stderr.read())
+    output, errors = await asyncio.wait_for(printed, PATIENCE)
+    return await process.wait(), output.decode(), errors.decode()
+
+
+class Terminal:
+    """A person's terminal: what is typed goes into a program, what the program prints is shown."""
+
+    def __init__(self, process: Process, descriptor: int, columns: int) -> None:
+        self.process, self.descriptor = process, descriptor
+        self.screen = pyte.Screen(columns, 12)
+        self._stream = pyte.ByteStream(self.screen)
+        self._printed, self._expected = b"", 0
+
+    def read(self) -> None:
+        try:
+            data = os.read(self.descriptor, 65536)
+        except OSError:  # the program has ended
+            asyncio.get_running_loop().remove_reader(self.descriptor)
+        else:
+            self._printed += data
+            self._stream.feed(data)
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    async def wait_for_last_line(self, text: str) -> None:
+        await eventually(lambda: self.lines and self.lines[-1] == text)
+
+    async def expect(self, text: str) -> None:
+        """Wait until a text has been printed, after the one expected before, whatever stands between its words."""
+        words = re.compile(r"\W+".join(re.findall(r"\w+", text)))
+        match = await eventually(lambda: words.search(self._printed.decode(errors="replace"), self._expected), 60)
+        self._expected = match.end()
+
+
+# Makes a terminal the one whose Ctrl-C the program hears. The test itself may have threads, and must not fork.
+IN_TERMINAL = "import fcntl, os, sys; fcntl.ioctl(0, int(sys.argv[1]), 0); os.execvp(sys.argv[2], sys.argv[2:])"
+
+
+@contextlib.asynccontextmanager
+async def terminal(*command: str, columns: int = 100, kind: str = "xterm", **options: Any) -> AsyncIterator[Terminal]:
+    """Run a program in a terminal."""
+    termios = pytest.importorskip("termios", reason="a pseudo-terminal is a thing of Unix")
+    from fcntl import ioctl
+
+    ours, theirs = os.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 12, columns, 0, 0))
+    environment = {**os.environ, "COLUMNS": "", "NO_COLOR": "1", "TERM": kind}
+    options.update(stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True)
+    async with started(sys.executable, "-c", IN_TERMINAL, str(termios.TIOCSCTTY), *command, **options) as process:
+        os.close(theirs)
+        terminal = Terminal(process, ours, columns)
+        asyncio.get_running_loop().add_reader(ours, terminal.read)
+        try:
+            yield terminal
+        finally:
+            asyncio.get_running_loop().remove_reader(ours)
+            os.close(ours)
+            with contextlib.suppress(ProcessLookupError):
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+# Browsers
+
+SWITCHES = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+
+
+def need(*programs: str) -> str:
+    """Return the path of the first program that is here; without any, skip the test, but fail in CI."""
+    for program in programs:
+        path = shutil.which(program)
+        if path:
+            return path
+    reason = f"install one of: {', '.join(programs)}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def find_browser() -> str:
+    return need("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -14,37 +13,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Iterator
 
-import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from conftest import PATIENCE, PROJECT
+from conftest import PATIENCE, PROJECT, SWITCHES, find_browser
 from kernels import ipython_environment
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 SECONDS = 1000  # Playwright counts milliseconds
-
-
-def find_browser() -> str:
-    """Return the path of a Chromium; without one, skip the test, but fail in CI."""
-    for name in BROWSERS:
-        path = shutil.which(name)
-        if path:
-            return path
-    reason = f"no browser found, install one of: {', '.join(BROWSERS)}"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextlib.contextmanager

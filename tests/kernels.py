@@ -15,21 +15,19 @@ from jupyter_client.manager import start_new_kernel
 
 from conftest import PATIENCE, PROJECT
 
-# What `gameboard` mends when a notebook imports it, some kernels need from their first request on.
-STARTUP = """
-from importlib.metadata import version
-if version("ipykernel").startswith(("7.0.", "7.1.", "7.2.", "7.3.")):
-    import gameboard
+# A round in which nobody has guessed yet, and whose number no first guess of a bisection can hit.
+FRESH_ROUND = """
+server.draw = lambda low, high: 77
+await board.you.wait_until(lambda: not board.you.round_over)
+await board.you.guess(server.round.secret)
+await board.you.wait_until(lambda: not board.you.round_over)
 """
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 
 
 def ipython_environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which kernels have only the settings of these tests."""
-    startup = folder / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    (startup / "mend.py").write_text(STARTUP)
+    """Return an environment in which kernels have no settings of anybody."""
     return {**os.environ, "IPYTHONDIR": str(folder / "ipython")}
 
 

@@ -1,4 +1,4 @@
-"""Clients which others have written, used as the README says: join with a name, guess, win, hear of another's win."""
+"""Clients that others have written, used as the README says: join with a name, guess, win, hear of another's win."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ import functools
 import http.server
 import os
 import re
-import shutil
-import subprocess
+import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import aiohttp
-import pexpect
-import pytest
 from playwright.async_api import async_playwright
 
-from conftest import PATIENCE, PROJECT, SECRET, WELCOME, wire
+from conftest import NEW_GAME, PROJECT, SECRET, SWITCHES, WELCOME, ended, find_browser, need, started, terminal, wire
 from guessgame import GameServer
-from jupyterlab import SWITCHES, find_browser
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-NAMED = '"client_id": 1, "name": "Anna", "wins": 0'
-SCORE = '"client_id": 1, "name": "Anna", "wins": 1'
+JOINED, WON = ({"client_id": 1, "name": "Anna", "wins": wins} for wins in (0, 1))
 
 
 def from_readme(pattern: str, server: GameServer) -> str:
@@ -35,76 +30,50 @@ def from_readme(pattern: str, server: GameServer) -> str:
     return found.group(1).replace("8765", str(server.port))
 
 
-def need(program: str) -> str:
-    """Return the path of a program; without it, skip the test, but fail in CI."""
-    path = shutil.which(program)
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{program} is not installed")
-    return str(path)
-
-
-async def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Wait for something that blocks, while the server goes on serving."""
-    return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *arguments, **options))
-
-
-async def play_in_terminal(server: GameServer, command: str, args: list[str], **options: Any) -> None:
-    """Type guesses into a program which shows what it receives."""
-    plain = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
-    program = await in_thread(
-        pexpect.spawn, command, args, env=plain, encoding="utf-8", timeout=PATIENCE * 2, **options
-    )
-
-    async def expect(*texts: str) -> None:
-        for text in texts:  # some print the JSON, some what it means in their language: the words are the same
-            await in_thread(program.expect, r"\W+".join(re.findall(r"\w+", text)))
-
-    try:
-        await expect(WELCOME, NAMED)
-        for line, replies in (
+async def play_in_terminal(server: GameServer, *command: str, **options: Any) -> None:
+    """Type guesses into a program that shows what it receives: the JSON, or what it means in another language."""
+    async with terminal(*command, columns=1000, kind="dumb", **options) as program:
+        for typed, replies in (
+            ("", [WELCOME, JOINED]),
             ('{"guess": 50}', ["Больше"]),
             ("nonsense", ["Это не JSON"]),
-            (f'{{"guess": {SECRET}}}', ["Вы угадали!", SCORE, "Новая игра началась!"]),
+            (f'{{"guess": {SECRET}}}', ["Вы угадали!", WON, NEW_GAME]),
         ):
-            program.sendline(line)
-            await expect(*replies)
+            program.type(f"{typed}\n" if typed else "")
+            for reply in replies:
+                await program.expect(str(reply))
         async with wire(server.url) as other:
             await other.send({"guess": SECRET})
-            await expect(f"Игрок #2 угадал число {SECRET}!", '"client_id": 2, "wins": 1')
-    finally:
-        program.close(force=True)
+            await program.expect(f"Игрок #2 угадал число {SECRET}!")
+            await program.expect('"client_id": 2, "wins": 1')
 
 
 async def test_wscat(server: GameServer) -> None:
     need("npx")
-    command = from_readme(r"```sh\n(npx --yes wscat [^\n]+)\n```", server)
-    await play_in_terminal(server, "/bin/sh", ["-c", command])
+    await play_in_terminal(server, "/bin/sh", "-c", from_readme(r"```sh\n(npx --yes wscat [^\n]+)\n```", server))
 
 
 async def test_the_command_line_of_websockets(server: GameServer) -> None:
-    command = from_readme(r"```sh\n(python -m websockets [^\n]+)\n```", server)
-    arguments = [*command.split()[1:-1], f"{command.split()[-1]}/?name=Anna"]
-    await play_in_terminal(server, sys.executable, arguments)
+    _, *arguments, url = from_readme(r"```sh\n(python -m websockets [^\n]+)\n```", server).split()
+    await play_in_terminal(server, sys.executable, *arguments, f"{url}/?name=Anna")
 
 
 async def test_ws_of_node_js(server: GameServer, tmp_path: Path) -> None:
     npm, node = need("npm"), need("node")
-    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(tmp_path), "ws"]
-    await in_thread(subprocess.run, install, check=True, capture_output=True, timeout=PATIENCE * 4)
+    async with started(npm, "install", "--no-audit", "--no-fund", "--prefix", str(tmp_path), "ws") as install:
+        assert await install.wait() == 0
     (tmp_path / "play.cjs").write_text(from_readme(r"```js\n(const WebSocket.*?)```", server), encoding="utf-8")
-    await play_in_terminal(server, node, ["play.cjs"], cwd=str(tmp_path))
+    await play_in_terminal(server, node, "play.cjs", cwd=str(tmp_path))
 
 
 async def test_aiohttp(server: GameServer) -> None:
     url = from_readme(r'session\.ws_connect\("(.*?)"\)', server)
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
-        assert await socket.receive_json() == WELCOME
-        assert await socket.receive_json() == {"client_id": 1, "name": "Anna", "wins": 0}
+        assert [await socket.receive_json() for _ in range(2)] == [WELCOME, JOINED]
         await socket.send_json({"guess": 50})
         assert await socket.receive_json() == "Больше"
         await socket.send_json({"guess": SECRET})
-        heard = [await socket.receive_json() for _ in range(3)]
-        assert heard == ["Вы угадали!", {"client_id": 1, "name": "Anna", "wins": 1}, "Новая игра началась!"]
+        assert [await socket.receive_json() for _ in range(3)] == ["Вы угадали!", WON, NEW_GAME]
         async with wire(server.url) as other:
             await other.send({"guess": SECRET})
             assert await socket.receive_json() == f"Игрок #2 угадал число {SECRET}!"
@@ -118,41 +87,50 @@ async def test_a_page_in_chromium(server: GameServer, tmp_path: Path) -> None:
     serve_files = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve_files) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True).start()
-        try:
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(executable_path=find_browser(), args=SWITCHES)
-                page = await browser.new_page()
-                await page.goto(f"http://127.0.0.1:{pages.server_port}/")
-                heard: asyncio.Queue[Any] = asyncio.Queue()
-                await page.expose_function("log", heard.put_nowait)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=find_browser(), args=SWITCHES)
+            page = await browser.new_page()
+            await page.goto(f"http://127.0.0.1:{pages.server_port}/")
+            heard: asyncio.Queue[Any] = asyncio.Queue()
+            await page.expose_function("log", heard.put_nowait)
 
-                async def hear() -> Any:
-                    return await asyncio.wait_for(heard.get(), PATIENCE)
+            async def hear(count: int) -> list[Any]:
+                return [await heard.get() for _ in range(count)]
 
-                await page.evaluate(f"() => {{ {script.replace('console.log', 'log')} }}")
-                assert await hear() == WELCOME
-                assert await hear() == {"client_id": 1, "name": "Аня", "wins": 0}
-                assert await hear() == "Больше"
-                await page.evaluate(guess_again.replace("75", str(SECRET)))
-                assert await hear() == "Вы угадали!"
-                assert await hear() == {"client_id": 1, "name": "Аня", "wins": 1}
-                assert await hear() == "Новая игра началась!"
-                async with wire(server.url) as other:
-                    await other.send({"guess": SECRET})
-                    assert await hear() == f"Игрок #2 угадал число {SECRET}!"
-                await browser.close()
-        finally:
-            await in_thread(pages.shutdown)
+            await page.evaluate(f"() => {{ {script.replace('console.log', 'log')} }}")
+            assert await hear(3) == [WELCOME, {**JOINED, "name": "Аня"}, "Больше"]
+            await page.evaluate(guess_again.replace("75", str(SECRET)))
+            assert await hear(3) == ["Вы угадали!", {**WON, "name": "Аня"}, NEW_GAME]
+            async with wire(server.url) as other:
+                await other.send({"guess": SECRET})
+                assert await hear(1) == [f"Игрок #2 угадал число {SECRET}!"]
+            await browser.close()
+        pages.shutdown()
 
 
 async def test_our_own_client_in_a_few_lines(server: GameServer, tmp_path: Path) -> None:
     script = from_readme(r"```python\n(import asyncio\nfrom guessgame.*?)```", server)
-    (tmp_path / "play.py").write_text(script, encoding="utf-8")
     found = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "play.py"]
-    ended = await in_thread(
-        subprocess.run, command, cwd=tmp_path, env=found, capture_output=True, timeout=PATIENCE, check=True
-    )
-    printed = ended.stdout.decode().splitlines()
-    assert printed[0] == "50 Больше"
-    assert printed[-1] == f"{SECRET} Вы угадали!"
+    async with started(sys.executable, "-c", script, env=found) as program:
+        status, printed, _ = await ended(program)
+    assert status == 0
+    assert [printed.splitlines()[index] for index in (0, -1)] == ["50 Больше", f"{SECRET} Вы угадали!"]
+
+
+async def test_the_whole_server_on_one_page() -> None:
+    found = re.search(r"```python\n(import asyncio\nimport json.*?)asyncio\.run\(main\(\)\)\n```", README, re.DOTALL)
+    assert found
+    listening = socket.create_server(("127.0.0.1", 0))
+    names: dict[str, Any] = {"listening": listening}
+    exec(found.group(1).replace('"127.0.0.1", 8765', "sock=listening"), names)
+    serving = asyncio.ensure_future(names["main"]())
+    url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
+    async with wire(url) as player, wire(url) as other:
+        low, high, reply = 1, 100, ""
+        while reply != "Вы угадали!":
+            number = (low + high) // 2
+            reply = await player.ask({"guess": number})
+            low, high = (number + 1, high) if reply == "Меньше" else (low, number - 1)
+        assert await other.hear() == f"Кто-то угадал число {number}!"
+    serving.cancel()
+    await asyncio.wait({serving})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Iterator
 
@@ -21,7 +22,7 @@ from jupyterlab import (
     wait_for_kernel,
     wait_for_text,
 )
-from kernels import Kernel
+from kernels import FRESH_ROUND, Kernel
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +119,7 @@ def test_a_round_is_won_counted_down_and_begun_anew(page: Page) -> None:
 def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None:
     button(page, "Pause the bots")
     wait_for_text(page, ".gg button", "Start the bots")
-    learner.kernel.run(  # a fresh round, in which nobody can have found 77 yet
-        "server.draw = lambda low, high: 77\n"
-        "await board.you.wait_until(lambda: not board.you.round_over)\n"
-        "await board.you.guess(server.round.secret)\n"
-        "await board.you.wait_until(lambda: not board.you.round_over)"
-    )
+    learner.kernel.run(FRESH_ROUND)
     wait_for_text(page, ".gg-head", "who finds the number")
     assert page.locator(".gg-turn .gg-name").text_content() == "Adabisection"
     button(page, "One guess")
@@ -257,9 +253,9 @@ def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[s
         for message, meaning in (("hello", "This is not JSON"), ("[42]", "not a JSON object"), ("{}", "neither")):
             press(page, message)
             wait_for_text(page, ".gg-results", meaning)
-        press(page, "Leave politely")
+        press(page, "politely")
         wait_for_text(page, ".gg-results", "let a guest join first")
-        for way in ("Leave politely", "Vanish", "Fall silent"):
+        for way in ("politely", "vanish", "fall silent"):
             press(page, "A guest joins")
             wait_for_text(page, ".widget-html-content b", "Guest")
             press(page, way)
@@ -304,7 +300,7 @@ def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) ->
         page.keyboard.press("Tab")
         learner.kernel.wait_for("name.value == 'Somebody'")
         press(page, "Take this name")
-        wait_for_text(page, ".gg-results", "Your name is Somebody now")
+        wait_for_text(page, ".gg-results", "The score of Somebody: 0.")
         press(page, "A classmate comes in")
         wait_for_text(page, ".gg-results", "bisection")
         learner.kernel.run("await you.guess(server.round.secret)")
@@ -334,6 +330,21 @@ def test_sixty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) ->
         page.keyboard.press("ArrowRight")
     assert box.locator(".widget-readout").text_content() == "70"
     learner.kernel.wait_for("board.number.value == 70")
+
+
+def test_a_slider_moved_in_another_thread_acts_in_the_servers(learner: Learner) -> None:
+    learner.kernel.run(
+        "import threading\n"
+        "arrived, acted, here = [], [], threading.get_ident()\n"
+        "async def act(change): acted.append(threading.get_ident() == here)\n"
+        "board.delay_slider.observe(lambda change: arrived.append(threading.get_ident() == here), 'value')\n"
+        "_ = board.watched(board.delay_slider, act)"
+    )
+    press_until(learner.page, "Seconds between guesses", "ArrowRight", "1.5")
+    learner.kernel.wait_for("board.delay_slider.value == 1.5 and len(acted) == len(arrived)")
+    assert learner.kernel.value("set(acted)") == {True}
+    if not version("ipykernel").startswith("6."):
+        assert False in learner.kernel.value("arrived"), "these kernels move sliders in another thread"
 
 
 def test_the_board_works_with_comms_over_subshells_switched_off(

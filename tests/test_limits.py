@@ -1,0 +1,347 @@
+"""Players who are slow, greedy, broken or gone: the others do not notice, and the server does not grow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import logging
+import random
+import re
+import socket
+import ssl
+import time
+import tracemalloc
+from typing import AsyncIterator
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+import guessgame
+from conftest import HANDSHAKE, NEW_GAME, SECRET, connect_deaf, eventually, game, pass_time, standing_clock, wire
+from guessgame import Bot, GameServer, Round
+
+
+def frame(opcode: int, content: bytes) -> bytes:
+    """Make a frame whose mask is zero, which changes nothing."""
+    return bytes([0x80 | opcode, 0x80 | len(content)]) + bytes(4) + content
+
+
+def backlogs(server: GameServer) -> list[int]:
+    """Return how many bytes wait for each player."""
+    return [client.connection.transport.get_write_buffer_size() for client in server.clients.values()]
+
+
+@contextlib.asynccontextmanager
+async def deaf_players(server: GameServer, count: int = 1, backlog: int = 0) -> AsyncIterator[list[socket.socket]]:
+    """Let players in who never read, over lines so narrow that it is the server who keeps what they do not read."""
+    everybody = len(server.clients) + count
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(await connect_deaf(server.port)) for _ in range(count)]
+        await eventually(lambda: len(server.clients) == everybody)
+        for connection in server.connections:
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        while min(backlogs(server)) < backlog:
+            server.broadcast("x" * 2000)
+            await asyncio.sleep(0)
+        yield deaf
+
+
+# Who may come in
+
+
+async def test_a_message_above_the_limit_ends_its_own_connection(server: GameServer) -> None:
+    async with wire(server.url) as player, wire(server.url) as other:
+        assert await player.ask({"guess": 50, "padding": "x" * 990}) == "Больше"
+        await player.send({"guess": 50, "padding": "x" * 1024})
+        assert await player.hear_goodbye() == 1009
+        assert await other.ask({"guess": 50}) == "Больше"
+
+
+async def test_one_player_too_many_is_refused_until_another_leaves() -> None:
+    async with game(max_players=5) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            joining = [stack.enter_async_context(wire(server.url)) for _ in range(20)]
+            results = await asyncio.gather(*joining, return_exceptions=True)
+            refused = [result for result in results if isinstance(result, InvalidStatus)]
+            assert [refusal.response.status_code for refusal in refused] == [503] * 15
+            assert len(server.clients) == 5
+        await eventually(lambda: not server.clients)
+        async with wire(server.url):
+            pass
+
+
+async def test_only_pages_of_other_origins_are_refused() -> None:
+    async with game(origins=["https://game.example"]) as server:
+        async with wire(server.url), wire(server.url, origin="https://game.example"):
+            pass
+        with pytest.raises(InvalidStatus) as refused:
+            async with wire(server.url, origin="https://evil.example"):
+                pass
+        assert refused.value.response.status_code == 403
+
+
+async def test_too_many_who_only_connect_do_not_keep_players_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
+    async with game(max_players=10) as server, contextlib.AsyncExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        await eventually(lambda: len(server.connections) == 15)
+        for connection in list(server.connections)[:5]:
+            connection.transport.abort()
+        await eventually(lambda: len(server.connections) == 10)
+        async with wire(server.url):
+            pass
+
+
+# Those who send too much
+
+
+@pytest.mark.parametrize(("rate", "at_once"), [(50, 5), (1, 1)])
+@standing_clock
+async def test_messages_above_the_rate_are_answered_later(rate: int, at_once: int) -> None:
+    async with game(rate=rate) as server, wire(server.url) as flooder, wire(server.url) as other:
+        for _ in range(at_once + 3):
+            await flooder.send({"guess": 50})
+        assert await flooder.hear_all(at_once) == ["Больше"] * at_once
+        for _ in range(3):
+            await pass_time()
+            server.broadcast("that is all so far")
+            assert await flooder.hear() == "that is all so far"
+            await pass_time(1 / rate)
+            assert await flooder.hear() == "Больше"
+            assert await other.hear() == "that is all so far"
+            assert await other.ask({"guess": 1}) == "Меньше"
+
+
+@standing_clock
+async def test_whoever_waits_for_their_turn_is_here_until_they_leave() -> None:
+    async with game(rate=1, ping_interval=0.25, ping_timeout=0.25) as server, wire(server.url) as player:
+        for _ in range(40):  # so many that the answers to the pings, behind them, are not read
+            await player.send({"guess": 50})
+        for _ in range(24):
+            await pass_time(0.125)
+        assert await player.hear_all(4) == ["Больше"] * 4
+        assert list(server.clients) == [1]
+        await player.hang_up()
+        await pass_time(1)
+        await pass_time(1)
+        assert not server.clients
+
+
+@standing_clock
+async def test_a_name_whose_turn_comes_when_its_player_has_left_is_free() -> None:
+    async with game(rate=1) as server, wire(server.url) as player, wire(server.url) as other:
+        assert await player.ask({"guess": 50}) == "Больше"
+        await player.send({"name": "Аня"})
+        await player.hang_up()
+        await pass_time(1)
+        assert await other.ask({"name": "Аня"}) == {"client_id": 2, "name": "Аня", "wins": 0}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_flood_of_guesses_lets_others_have_their_turn(reads: bool) -> None:
+    """What counts is how many guesses of the flood are judged while another player waits for a reply."""
+    judged, flood = 0, 20_000
+
+    class Counted(Round):
+        def guess(self, number: object) -> str:
+            nonlocal judged
+            judged += 1
+            return super().guess(number)
+
+    async with game(rate=1e6) as server, wire(server.url) as flooder, wire(server.url) as other:
+        server.round = Counted(SECRET)
+        flooder.connection.transport.write(frame(1, b'{"guess": 1}') * flood)
+        answers = asyncio.ensure_future(flooder.hear_all(flood if reads else 0))
+        await eventually(lambda: judged > 1000)
+        for _ in range(100):
+            before = judged
+            assert await other.ask({"guess": 1}) == "Меньше"
+            assert judged - before < 100, "without turns it would be thousands"
+        assert set(await answers) <= {"Меньше"}, "late, but none is refused"
+        await flooder.hang_up()
+
+
+async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> None:
+    async with wire(server.url):
+        [connection] = server.connections
+        waiting_room = connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert waiting_room < 2**14, "the system would choose ten times as much"
+
+
+# Those who do not read
+
+
+async def test_fifty_who_never_read_cost_little_memory_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
+    async with game() as server, wire(server.url) as player, deaf_players(server, 50):
+        tracemalloc.start()
+        for number in range(300):
+            server.broadcast({"number": number, "padding": "x" * 2000})
+            assert (await player.hear())["number"] == number
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert list(server.clients) == [1]
+        assert caplog.text.count("does not read and is cut off") == 50
+        assert peak < 50 * 1.5 * server.max_backlog, "without the limit it would be 30 MB"
+
+
+async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
+    async with game() as server, deaf_players(server) as [deaf]:
+        pings = frame(9, b"x" * 125) * 100
+        with contextlib.suppress(ConnectionError):
+            while server.clients:
+                await asyncio.get_running_loop().sock_sendall(deaf, pings)
+                assert max(backlogs(server), default=0) < 2 * server.max_backlog
+        await eventually(lambda: not server.clients)
+        assert "does not read and is cut off" in caplog.text
+
+
+async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)):  # does not even shake hands
+        async with deaf_players(server, 10, backlog=40_000):
+            await server.stop()  # the library alone would wait for ever
+            assert not server.connections
+
+
+async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
+    async with game(ping_interval=None) as server, deaf_players(server, backlog=10_000) as [deaf]:
+        deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that is not read
+        await eventually(lambda: not server.clients)
+
+
+# Those who are silent
+
+
+@standing_clock
+async def test_whoever_is_silent_is_cut_off_and_their_name_is_free(caplog: pytest.LogCaptureFixture) -> None:
+    async with game(ping_interval=1, ping_timeout=1) as server:
+        with socket.create_connection(("127.0.0.1", server.port)), await connect_deaf(server.port, "/?name=Anna"):
+            for seconds in (0.5, 1, 1.5, 2):
+                await pass_time(0.5)
+                assert len(server.connections) == 2, f"{seconds} s are not too long"
+            await pass_time(0.5)
+            assert not server.connections
+            assert "#1 'Anna' is silent and is cut off" in caplog.text
+            async with wire(f"{server.url}/?name=Anna") as player:
+                assert await player.hear() == {"client_id": 2, "name": "Anna", "wins": 0}
+
+
+@standing_clock
+async def test_nobody_is_called_silent_because_the_server_itself_was_asleep() -> None:
+    async with game() as server, wire(server.url) as player:
+        await pass_time(3600)
+        assert await player.ask({"guess": 50}) == "Больше"
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+async def test_a_clock_that_jumps_changes_nothing(direction: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    days, began = itertools.count(20_000, direction), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: next(days) * 86_400.0)
+    async with game(pause=1, ping_interval=0.2) as server:
+        async with Bot(server.url, delay=0.01) as bot, wire(server.url) as witness:
+            await bot.play(rounds=1)
+            assert (await witness.hear_all(4))[2:] == [{"countdown": 1}, NEW_GAME]
+            assert time.monotonic() - began >= 1
+            assert len(server.clients) == 2
+
+
+# Those who are broken
+
+
+async def test_text_that_is_no_utf_8_ends_its_connection(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+    async with wire(server.url) as strange:
+        strange.connection.transport.write(frame(1, b"\xff\xff"))
+        assert await strange.hear_goodbye() == 1007
+    assert "Traceback" not in caplog.text
+
+
+async def test_strange_visitors_disturb_no_game(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    noise = [bytes(random.Random(size).getrandbits(8) for _ in range(size)) for size in (1, 100, 20_000)]
+    requests = [
+        "GET / HT",
+        "hello\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        f"{HANDSHAKE % '/'}Sec-WebSocket-Key: no\r\n\r\n",
+    ]
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        async with wire(server.url) as player:
+            for data in [b"", hello.read(), *noise, *map(str.encode, requests)] * 5:
+                for visitor in (await connect_deaf(server.port), socket.create_connection(("127.0.0.1", server.port))):
+                    stack.enter_context(visitor).setblocking(False)
+                    with contextlib.suppress(ConnectionError):
+                        await loop.sock_sendall(visitor, data)
+                assert await player.ask({"guess": 50}) == "Больше"
+                with contextlib.suppress(OSError):
+                    visitor.shutdown(socket.SHUT_WR)  # the other one waits in silence
+            assert await player.ask({"guess": 50}) == "Больше"
+    await eventually(lambda: not server.connections)
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_line_that_lets_through_a_byte_at_a_time_is_slow_and_nothing_else(server: GameServer) -> None:
+    request = f"{HANDSHAKE % '/?name=Ada'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async with wire(server.url) as other:
+        for byte in request + frame(1, b'{"guess": 42}'):
+            assert await other.ask({"guess": 50}) == "Больше"
+            writer.write(bytes([byte]))
+        heard = (await reader.readuntil("Вы угадали!".encode())).decode(errors="replace")
+        assert heard.index("Добро пожаловать!") < heard.index('"name": "Ada"')
+        assert await other.hear() == "Игрок Ada угадал число 42!"
+    writer.transport.abort()
+
+
+# What is left of it all
+
+
+async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "guessgame")
+    async with game(pause=0, max_players=1) as server:
+        async with wire(f"{server.url}/?name=Аня") as player:
+            await player.hear()
+            with pytest.raises(InvalidStatus):
+                async with wire(server.url):
+                    pass
+            assert await player.ask({"guess": 41}) == "Меньше"
+            await player.send({"guess": SECRET})
+            await player.hear_until(NEW_GAME)
+    lines = [record.getMessage() for record in caplog.records if record.name == "guessgame"]
+    assert [re.sub(r"\b\d{4,5}\b", "PORT", line) for line in lines] == [
+        "the first round begins: guess a number from 1 to 100",
+        "#1 joined, 1 here",
+        "#1 'Аня' has this name now",
+        "refused a connection from ('127.0.0.1', PORT): HTTP 503",
+        "#1 'Аня' guessed 42, wins so far: 1",
+        "a new round begins, 1 here",
+        "#1 'Аня' left, 0 here",
+        "stopped",
+    ]
+
+
+@standing_clock
+async def test_whoever_has_left_leaves_no_memory_behind() -> None:
+    async with game(pause=0) as server:
+
+        async def use_after_rounds(rounds: int) -> int:
+            """Play rounds, each with a player of its own; return how many bytes are in use."""
+            for number in range(rounds):
+                async with wire(f"{server.url}/?name={number}") as player:
+                    await player.send({"guess": SECRET})
+                    await player.hear_until(NEW_GAME)
+            await pass_time(10)  # timers, too, hold memory
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        await use_after_rounds(100)
+        tracemalloc.start()
+        before = await use_after_rounds(100)
+        assert await use_after_rounds(400) - before < 100 * 1024
+        tracemalloc.stop()

@@ -1,0 +1,441 @@
+"""The game: its rules without a network, and then, over real sockets, who says what to whom and when."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import math
+import re
+import secrets
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import guessgame
+from conftest import NEW_GAME, SECRET, WELCOME, Wire, connect_deaf, eventually, game, pass_time, standing_clock, wire
+from guessgame import LESS, MORE, SENTENCES, YOU_WON, GameServer, Round, check_name, draw_secret, explain, recognise
+
+# The rules, without a network
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> Round:
+    low = draw(st.integers(-1000, 1000))
+    high = low + draw(st.integers(0, 1000))
+    return Round(draw(st.integers(low, high)), low, high)
+
+
+@given(rounds(), st.lists(st.integers(-1100, 2100), max_size=50))
+def test_a_round_judges_every_number_until_the_first_right_one(game: Round, numbers: list[int]) -> None:
+    for number in [*numbers, game.secret, *numbers, game.secret]:
+        if game.over or not game.low <= number <= game.high:
+            with pytest.raises(ValueError, match="отправьте"):
+                game.guess(number)
+        else:
+            assert game.guess(number) == (LESS if number < game.secret else MORE if number > game.secret else YOU_WON)
+            assert game.over == (number == game.secret)
+
+
+@given(rounds(), st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.integers()))
+def test_only_a_whole_number_of_the_range_is_a_guess(game: Round, nonsense: object) -> None:
+    for number in (nonsense, game.low - 1, game.high + 1, 10**900):
+        with pytest.raises(ValueError, match=r"^Догадка — целое число от -?\d+ до -?\d+: отправьте"):
+            game.guess(number)
+    assert not game.over
+
+
+@pytest.mark.parametrize("secret", [0, 101])
+def test_a_secret_outside_the_range_is_refused(secret: int) -> None:
+    with pytest.raises(ValueError, match=r"not within 1\.\.100"):
+        Round(secret)
+
+
+def test_a_secret_is_drawn_from_all_the_range_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for randbelow, secret in ((lambda limit: 0, 3), (lambda limit: limit - 1, 7)):
+        monkeypatch.setattr(secrets, "randbelow", randbelow)
+        assert draw_secret(3, 7) == secret
+
+
+@given(st.text())
+def test_a_name_that_passes_can_be_shown(name: str) -> None:
+    with contextlib.suppress(ValueError):
+        accepted = check_name(name)
+        assert accepted == name.strip()
+        assert 1 <= len(accepted) <= 32
+        assert accepted.isprintable()
+
+
+@pytest.mark.parametrize("name", ["Аня", "a", "x" * 32, "  Аня  ", "Анна Мария", "#", "3", "#3a", "日本", "🙂"])
+def test_a_good_name_is_kept_without_the_spaces_around_it(name: str) -> None:
+    assert check_name(name) == name.strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "   ", "x" * 33, "#3", "#34", "# 3", "＃3", "a\nb", "a\0", "\x1b[31m", "a\u202eb", "\ud800", 5, None, ["a"]],
+)
+def test_a_bad_name_is_refused_with_a_sentence(name: object) -> None:
+    with pytest.raises(ValueError, match="^Имя — от 1 до 32"):
+        check_name(name)
+
+
+@given(st.text())
+def test_any_text_is_a_request_or_refused_with_a_sentence(text: str) -> None:
+    try:
+        request = guessgame.parse_request(text)
+    except ValueError as error:
+        assert "отправьте" in str(error)
+    else:
+        assert {"guess", "name"} & set(request)
+
+
+def test_an_announcement_is_recognised_whatever_the_name() -> None:
+    text = "Игрок Игрок X угадал число 5! угадал число 67!"
+    assert recognise(text) == (guessgame.SOMEBODY_WON, {"player": "Игрок X угадал число 5!", "number": "67"})
+
+
+def test_every_sentence_has_an_english_meaning_with_the_same_gaps() -> None:
+    constants = {text for name, text in vars(guessgame).items() if name.isupper() and isinstance(text, str)}
+    assert {text for text in constants if not text.isascii()} == set(SENTENCES)
+    for russian, (_, english) in SENTENCES.items():
+        recognised, values = recognise(russian)
+        assert recognised == russian, "no sentence is mistaken for another"
+        assert set(re.findall(r"{(\w+)}", english)) == set(values)
+        assert english.isascii() or "Аня" in english
+
+
+@pytest.mark.parametrize(
+    ("message", "meaning"),
+    [
+        ({"countdown": 3}, "The new game begins in 3 s."),
+        ({"client_id": 3, "wins": 1}, "The score of #3: 1."),
+        ({"client_id": 3, "name": "Аня", "wins": 0}, "The score of Аня: 0."),
+        ({"error": guessgame.SERVER_IS_FULL}, "All seats are taken: connect later."),
+        ("Игрок #3 угадал число 67!", "Player #3 guessed the number 67!"),
+        ("Привет!", ""),
+    ],
+)
+def test_a_message_is_explained_in_english(message: Any, meaning: str) -> None:
+    assert explain(message) == meaning
+
+
+# Messages
+
+
+def error(reply: Any) -> str:
+    """Return the sentence of an error, which says what to send instead."""
+    assert list(reply) == ["error"]
+    assert reply["error"].endswith((".", "!"))
+    return str(reply["error"])
+
+
+async def test_a_newcomer_hears_the_welcome_and_nothing_else(server: GameServer) -> None:
+    async with wire(server.url, welcomed=False) as newcomer, wire(server.url):
+        assert await newcomer.hear() == WELCOME
+        assert await newcomer.ask({"guess": 1}) == "Меньше"
+
+
+async def test_players_are_told_the_range_of_the_server() -> None:
+    async with GameServer(port=0, low=-5, high=7) as server, wire(server.url, welcomed=False) as player:
+        assert await player.hear() == "Добро пожаловать! Угадайте число от -5 до 7."
+        advice = error(await player.ask({"guess": 8}))
+        assert advice == 'Догадка — целое число от -5 до 7: отправьте, например, {"guess": 1}.'
+
+
+@pytest.mark.parametrize("name", [{}, {"name": "Аня"}])
+async def test_a_win_is_told_to_everybody_in_this_order(name: dict[str, str]) -> None:
+    async with game(pause=1) as server, wire(server.url) as winner, wire(server.url) as other:
+        if name:
+            assert await winner.ask(name) == {"client_id": 1, "name": "Аня", "wins": 0}
+        await winner.send({"guess": SECRET})
+        after = [{"client_id": 1, **name, "wins": 1}, {"countdown": 1}, NEW_GAME]
+        assert await winner.hear_all(4) == ["Вы угадали!", *after]
+        assert await other.hear_all(4) == [f"Игрок {name.get('name', '#1')} угадал число 42!", *after]
+        assert await other.ask({"guess": 50}) == "Больше"
+
+
+async def test_cyrillic_travels_unescaped(server: GameServer) -> None:
+    async with wire(server.url, welcomed=False) as player:
+        assert await player.connection.recv() == f'"{WELCOME}"'
+        await player.send({"name": "Аня"})
+        assert '"Аня"' in str(await player.connection.recv())
+
+
+async def test_sixty_right_guesses_at_once_make_one_winner() -> None:
+    async with game(pause=60) as server, contextlib.AsyncExitStack() as stack:
+        players = [await stack.enter_async_context(wire(server.url)) for _ in range(60)]
+        await asyncio.gather(*(player.send({"guess": SECRET}) for player in players))
+        heard = [await player.hear_all(3) for player in players]
+        heard += [[await player.hear()] for player, messages in zip(players, heard) if "Вы угадали!" not in messages]
+        told = collections.Counter(str(message) for messages in heard for message in messages)
+        assert sorted(told.values()) == [1, 59, 59, 60, 60], "won; somebody won, you are too late; the score, countdown"
+
+
+async def test_a_client_that_knows_only_the_specification_can_play(server: GameServer) -> None:
+    """Send a guess, receive one reply: nothing else may come in between."""
+    async with wire(server.url) as player, wire(f"{server.url}/?name=Bob") as other:
+        low, high, reply = 1, 100, None
+        while reply != "Вы угадали!":
+            await other.send({"name": f"Bob {low}"})
+            number = (low + high) // 2
+            reply = await player.ask({"guess": number})
+            assert reply in ("Меньше", "Больше", "Вы угадали!")
+            low, high = (number + 1, high) if reply == "Меньше" else (low, number - 1)
+        assert number == SECRET
+
+
+MALFORMED = [
+    "", " ", "guess", "42", '"Больше"', "null", "[]", '[{"guess": 42}]', "{}", '{"Guess": 42}', '{"guess": }',
+    "{'guess': 42}", '{"guess": 42', '{"guess": 42}{"guess": 43}', '\ufeff{"guess": 42}', "\0", '{"guess": "\0"}',
+    "[" * 1000, '{"guess":' * 100, '{"name": "%s"}' % ("x" * 33), b"", b'{"guess": 42}', b"\xff\xfe\x00",
+    *(
+        '{"guess": %s}' % guess
+        for guess in (
+            "true", "false", "null", "42.0", "4.2e1", "1e400", "NaN", "Infinity", "-Infinity", '"42"', "0", "-0", "-42",
+            "101", "1" + "0" * 900, "-" + "9" * 900, "[42]", '{"guess": 42}', '"\\ud800"', "[" * 400 + "]" * 400,
+            '42, "guess": 0',
+        )
+    ),
+    *('{"name": %s}' % name for name in ("null", "42", "true", '""', '" "', '"#3"', '"\\u0000"', '"\\ud800"')),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("message", MALFORMED, ids=lambda message: repr(message)[:40])
+async def test_a_malformed_message_costs_a_sentence_and_nothing_else(server: GameServer, message: str | bytes) -> None:
+    async with wire(server.url) as player, wire(server.url) as other:
+        await player.connection.send(message)
+        assert "отправьте" in error(await player.hear())
+        assert await player.ask({"guess": 50}) == "Больше"
+        assert await other.ask({"guess": 1}) == "Меньше"
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"guess": 50, "colour": "red", "nested": {"guess": 1}}', '{"guess": 1, "guess": 50}', ['{"gue', 'ss": ', "50}"]],
+    ids=["unknown keys are ignored", "of two equal keys the last counts", "fragments are one message"],
+)
+async def test_an_unusual_message_is_understood(server: GameServer, message: str | list[str]) -> None:
+    async with wire(server.url) as player:
+        await player.connection.send(message)
+        assert await player.hear() == "Больше"
+
+
+# Names
+
+
+async def test_a_name_may_come_together_with_a_guess(server: GameServer) -> None:
+    async with wire(server.url) as player:
+        await player.send({"guess": 50, "name": "Боб"})
+        assert await player.hear_all(2) == [{"client_id": 1, "name": "Боб", "wins": 0}, "Больше"]
+
+
+async def test_a_refused_name_leaves_the_player_as_they_were(server: GameServer) -> None:
+    async with wire(f"{server.url}/?name=Аня") as anna, wire(server.url) as other:
+        await anna.hear()
+        for name in ("аня", "Боб", "  АНЯ "):
+            reply = await other.ask({"name": name})
+            assert name == "Боб" or "занято" in error(reply)
+        error(await anna.ask({"name": "#7"}))
+        assert [client.label for client in server.clients.values()] == ["Аня", "Боб"]
+        await anna.ask({"name": "Вера"})
+        assert await other.ask({"name": "аня"}) == {"client_id": 2, "name": "аня", "wins": 0}
+
+
+@pytest.mark.parametrize("name", ["", "=", "=%231", "=%00", "=a%0Ab", "=" + "x" * 33])
+async def test_a_bad_name_in_the_url_costs_a_sentence_and_nothing_else(server: GameServer, name: str) -> None:
+    async with wire(f"{server.url}/?name{name}") as player:
+        assert error(await player.hear()).startswith("Имя")
+        assert await player.ask({"guess": 50}) == "Больше"
+
+
+@pytest.mark.parametrize("path", ["", "/", "/any/path", "/?guess=42", "/?%", "/?;&=&&", "//[?colour=red"])
+async def test_a_url_without_a_name_is_as_good_as_any(server: GameServer, path: str) -> None:
+    async with wire(server.url + path) as player:
+        assert await player.ask({"guess": 50}) == "Больше"
+
+
+async def test_the_server_can_send_to_one_client_or_to_all(server: GameServer) -> None:
+    async with wire(server.url) as first, wire(server.url) as second:
+        await server.send(2, {"hello": "second"})
+        server.broadcast("Привет!")
+        assert await first.hear() == "Привет!"
+        assert await second.hear_all(2) == [{"hello": "second"}, "Привет!"]
+        with pytest.raises(KeyError, match=r"nobody with the id 7 is here: the ids are \[1, 2\]"):
+            await server.send(7, "Привет!")
+
+
+async def test_a_winner_may_leave_before_the_verdict(server: GameServer) -> None:
+    async with wire(server.url) as player:
+        await player.send({"guess": SECRET})
+    await eventually(lambda: server.rounds_played == 1 and not server.clients and not server.round.over)
+
+
+async def test_two_hundred_rounds_go_by_while_others_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
+    async with game(pause=0) as server:
+
+        async def come_and_go(rudely: bool) -> None:
+            while server.rounds_played < 200:
+                async with wire(server.url) as guest:
+                    await guest.ask({"guess": 1})
+                    if rudely:
+                        await guest.hang_up()
+
+        guests = [asyncio.ensure_future(come_and_go(rudely)) for rudely in (True, False, True, False)]
+        async with wire(server.url) as player, wire(server.url) as witness:
+            for number in range(1, 201):
+                await player.send({"guess": SECRET})
+                assert await player.hear_all(3) == ["Вы угадали!", {"client_id": 1, "wins": number}, NEW_GAME]
+            heard = await witness.hear_all(600)
+            assert heard.count(NEW_GAME) == heard.count("Игрок #1 угадал число 42!") == 200
+            await asyncio.gather(*guests)
+        await eventually(lambda: not server.clients)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# The pause
+
+
+@pytest.mark.parametrize("step", [0.25, 0.75])  # seconds: how often the machine, which is busy, has time for the game
+@pytest.mark.parametrize(
+    ("pause", "announced"),
+    [
+        (5, [(0, 5), (1, 4), (2, 3), (3, 2), (4, 1), (5, NEW_GAME)]),
+        (2.5, [(0.5, 2), (1.5, 1), (2.5, NEW_GAME)]),
+        (1, [(0, 1), (1, NEW_GAME)]),
+        (0.25, [(0.25, NEW_GAME)]),
+        (0, [(0, NEW_GAME)]),
+    ],
+)
+@standing_clock
+async def test_the_countdown_does_not_drift_from_the_seconds(pause: float, announced: list[Any], step: float) -> None:
+    clock, heard = asyncio.get_running_loop().time, []
+    async with game(pause=pause) as server, wire(server.url) as player:
+        await player.send({"guess": SECRET})
+        await player.hear_all(2)
+        while clock() <= pause + step:
+            await pass_time()
+            server.broadcast("that is all so far")
+            for message in (await player.hear_until("that is all so far"))[:-1]:
+                heard.append((clock(), message["countdown"] if isinstance(message, dict) else message))
+            await pass_time(step)
+    assert heard == [(math.ceil(due / step) * step, message) for due, message in announced]
+
+
+async def test_the_pause_can_be_changed_for_the_next_one(server: GameServer) -> None:
+    async with wire(server.url) as player:
+        for pause in (1, 0):
+            server.pause = pause
+            await player.send({"guess": SECRET})
+            assert ({"countdown": 1} in await player.hear_until(NEW_GAME)) == (pause == 1)
+
+
+async def test_when_a_draw_fails_another_number_is_drawn(caplog: pytest.LogCaptureFixture) -> None:
+    numbers = iter([SECRET])
+    async with GameServer(port=0, pause=0, draw=lambda low, high: next(numbers)) as server, wire(server.url) as player:
+        await player.send({"guess": SECRET})
+        await player.hear_until(NEW_GAME)
+        assert "draw() failed" in caplog.text
+        assert await player.ask({"guess": server.round.secret}) == "Вы угадали!"
+
+
+# Starting and stopping
+
+
+async def check_goodbye(server: GameServer, *players: Wire) -> None:
+    """Stop the server; everybody must hear why, and nothing may be left."""
+    await server.stop()
+    for player in players:
+        assert await player.hear_goodbye() == 1001
+    assert not server.clients
+    assert not server.connections
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_server_can_be_stopped_at_every_point_of_a_round(caplog: pytest.LogCaptureFixture) -> None:
+    server = game(pause=0)
+    for turns in range(60):  # how many turns of the event loop the win has before the stop
+        await server.start()
+        async with wire(server.url) as player, wire(server.url) as other:
+            await player.send({"guess": SECRET})
+            await other.send({"guess": SECRET})
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await check_goodbye(server, player, other)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 1, 1.5, 2])
+@standing_clock
+async def test_a_server_stopped_in_the_pause_starts_with_a_new_round(seconds: float) -> None:
+    server = game(pause=2)
+    for client_id in (1, 2):
+        await server.start()
+        async with wire(server.url) as player:
+            await player.send({"guess": SECRET})
+            assert await player.hear_all(2) == ["Вы угадали!", {"client_id": client_id, "wins": 1}]
+            await pass_time(seconds)
+            await check_goodbye(server, player)
+
+
+async def test_two_starts_make_one_server() -> None:
+    server = GameServer(port=0)
+    results = await asyncio.gather(server.start(), server.start(), return_exceptions=True)
+    assert str(results) == "[None, RuntimeError('the server is running already: stop it first')]"
+    await server.stop()
+
+
+async def test_a_server_can_be_stopped_at_any_moment() -> None:
+    server = GameServer(port=0)
+    await server.stop()
+    await server.start()
+    async with wire(server.url):
+        await asyncio.gather(server.stop(), server.stop())
+        assert not server.clients
+    await server.stop()
+
+
+async def test_a_server_keeps_its_address(server: GameServer) -> None:
+    url = server.url
+    with await connect_deaf(server.port):
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0)
+        assert (server.running, server.url) == (True, url)
+        await stopping
+    assert not server.running
+    with pytest.raises(RuntimeError, match="not running"):
+        server.url  # noqa: B018
+    await server.start()
+    async with wire(url):
+        assert server.url == url
+
+
+async def test_a_port_in_use_is_an_os_error(server: GameServer) -> None:
+    with pytest.raises(OSError, match="in use"):
+        await GameServer(port=server.port).start()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"low": 5, "high": 3}, "low must not be above high"),
+        ({"origins": "https://game.example"}, "is a list"),
+        *(({"port": port}, "a number from 0 to 65535") for port in (-1, 65536)),
+        *(({"pause": pause}, "a number from 0 to 86400") for pause in (-1, 1e9, math.nan, math.inf)),
+        *(({name: 0}, "give 1 or more") for name in ("max_size", "max_players", "rate", "max_backlog")),
+        *(({name: bad}, "from 0 to 86400") for name in ("ping_interval", "ping_timeout") for bad in (-1, 86_401)),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_with_a_sentence(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        GameServer(**options)
+
+
+async def test_the_url_is_one_that_players_on_this_machine_can_use() -> None:
+    async with GameServer("0.0.0.0", 0) as server:
+        assert server.url == f"ws://127.0.0.1:{server.port}"
+        async with wire(server.url):
+            pass
