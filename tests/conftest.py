@@ -157,7 +157,13 @@ def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
         with contextlib.closing(StandingClock()) as loop:
-            loop.run_until_complete(test(**fixtures))
+            try:
+                loop.run_until_complete(test(**fixtures))
+            finally:
+                for task in asyncio.all_tasks(loop):  # there are some if the test has failed
+                    task.cancel()
+                for _ in range(10):
+                    loop.run_until_complete(pass_time(10))
 
     return run
 

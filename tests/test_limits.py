@@ -136,6 +136,8 @@ async def test_a_name_whose_turn_comes_when_its_player_has_left_is_free() -> Non
         assert await player.ask({"guess": 50}) == "Больше"
         await player.send({"name": "Аня"})
         await player.hang_up()
+        await pass_time()
+        assert list(server.clients) == [2]
         await pass_time(1)
         assert await other.ask({"name": "Аня"}) == {"client_id": 2, "name": "Аня", "wins": 0}
 
@@ -187,6 +189,17 @@ async def test_fifty_who_never_read_cost_little_memory_and_no_time(caplog: pytes
         assert peak < 50 * 1.5 * server.max_backlog, "without the limit it would be 30 MB"
 
 
+async def test_whoever_does_not_read_the_replies_is_not_read_either() -> None:
+    async with game(rate=1e6, max_backlog=33_000) as server, deaf_players(server) as [deaf], wire(server.url) as other:
+        flood = asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 1}') * 20_000)
+        sending = asyncio.ensure_future(flood)
+        await eventually(lambda: backlogs(server)[0] > 2**15)  # so much the library lets wait
+        for _ in range(100):
+            assert await other.ask({"guess": 1}) == "Меньше"
+        assert list(server.clients) == [1, 2]
+        sending.cancel()
+
+
 async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
     async with game() as server, deaf_players(server) as [deaf]:
         pings = frame(9, b"x" * 125) * 100
@@ -196,6 +209,14 @@ async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.L
                 assert max(backlogs(server), default=0) < 2 * server.max_backlog
         await eventually(lambda: not server.clients)
         assert "does not read and is cut off" in caplog.text
+
+
+async def test_a_guess_that_comes_as_its_player_is_cut_off_is_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with game() as server, deaf_players(server, backlog=40_000) as [deaf]:
+        server.max_backlog = 1
+        await asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 50}'))
+        await eventually(lambda: not server.connections)
+    assert "Traceback" not in caplog.text
 
 
 async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer) -> None:
@@ -216,16 +237,15 @@ async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
 
 @standing_clock
 async def test_whoever_is_silent_is_cut_off_and_their_name_is_free(caplog: pytest.LogCaptureFixture) -> None:
-    async with game(ping_interval=1, ping_timeout=1) as server:
+    async with game(ping_interval=1, ping_timeout=1) as server, wire(server.url) as player:
         with socket.create_connection(("127.0.0.1", server.port)), await connect_deaf(server.port, "/?name=Anna"):
             for seconds in (0.5, 1, 1.5, 2):
                 await pass_time(0.5)
-                assert len(server.connections) == 2, f"{seconds} s are not too long"
+                assert len(server.connections) == 3, f"{seconds} s are not too long"
             await pass_time(0.5)
-            assert not server.connections
-            assert "#1 'Anna' is silent and is cut off" in caplog.text
-            async with wire(f"{server.url}/?name=Anna") as player:
-                assert await player.hear() == {"client_id": 2, "name": "Anna", "wins": 0}
+            assert len(server.connections) == len(server.clients) == 1
+            assert "#2 'Anna' is silent and is cut off" in caplog.text
+            assert await player.ask({"name": "Anna"}) == {"client_id": 1, "name": "Anna", "wins": 0}
 
 
 @standing_clock

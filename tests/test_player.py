@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 import guessgame
-from conftest import SECRET, WELCOME, eventually, game
+from conftest import SECRET, WELCOME, eventually, game, pass_time, standing_clock
 from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone, encode
 
 HEAR = ServerConnection.recv  # in the script of a server: wait for a message
@@ -122,12 +122,17 @@ async def test_every_request_gets_its_own_reply_whatever_arrives_in_between(serv
     assert names == [{"client_id": 1, "name": f"name {number}", "wins": 0} for number in range(20)]
 
 
-async def test_a_cancelled_guess_confuses_nobody(server: GameServer) -> None:
-    async with Player(server.url) as player:
+@standing_clock
+async def test_a_cancelled_guess_confuses_nobody() -> None:
+    async with game(rate=1) as server, Player(server.url) as player:
+        assert await player.guess(98) == MORE
         impatient = asyncio.ensure_future(player.guess(99))
-        await asyncio.sleep(0)
+        await pass_time()  # sent, but the reply is due in a second
         impatient.cancel()
-        assert await asyncio.gather(*(player.guess(number) for number in (1, 100, 2, 99))) == [LESS, MORE, LESS, MORE]
+        server.rate = 1e12
+        guesses = asyncio.gather(*(player.guess(number) for number in (1, 100, 2, 99)))
+        await pass_time(1)
+        assert await guesses == [LESS, MORE, LESS, MORE]
 
 
 async def test_a_refused_request_is_answered_with_the_servers_sentence(server: GameServer) -> None:
@@ -245,6 +250,7 @@ async def test_leaving_does_not_wait_for_a_server_that_does_not_read() -> None:
     async with strange_server(WELCOME, stop_reading) as url:
         player = Player(url)
         await player.join()
+        player.connection.close_timeout = 3600
         asking = asyncio.ensure_future(player.ask("x" * 20_000_000))
         await eventually(lambda: player.connection.transport.get_write_buffer_size())
         await player.leave()
