@@ -111,7 +111,7 @@ COMPLAINTS = [
     "2 bots --strategy telepathy", "1 bots ws://127.0.0.1:1", "1 bots -n 0", "1 bots --delay -1", "1 serve --rate 0",
     "1 serve --port 65536", "1 serve --port -1", "1 serve --pause -1", "1 serve --pause nan",
     "1 serve --low 5 --high 3", "1 play http://127.0.0.1:1", "1 play ws://127.0.0.1:1", "1 play ws://",
-    "1 play nonsense", "1 serve --host no.invalid", f"1 play ws://{'x' * 70}",
+    "1 play nonsense", "1 serve --host 192.0.2.1", f"1 play ws://{'x' * 70}",
 ]  # fmt: skip
 
 
