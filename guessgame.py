@@ -851,7 +851,7 @@ class Player:
                 self.high = min(self.high, self.last_guess - (kind == MORE))
         elif "client_id" in fields:
             # After a win this is the winner's score, else it replies to a new name.
-            named = fields.get("name") == str(self._asked.get("name")).strip()
+            named = fields.get("name") == str(self._asked.get("name", "")).strip()
             is_reply = named and previous not in (YOU_WON, SOMEBODY_WON)
             if is_reply or previous == YOU_WON:
                 self.client_id, self.name = fields["client_id"], fields.get("name")
@@ -1113,7 +1113,8 @@ async def bots_command(
         try:
             await asyncio.gather(*(bot.play(rounds) for bot in bots))
         finally:
-            show(bots[0].gone or "")
+            if bots[0].gone:
+                show(bots[0].gone)
             show(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
             for bot in sorted(bots, key=lambda bot: -bot.wins):
                 show(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")

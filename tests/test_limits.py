@@ -176,7 +176,7 @@ async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> No
 # Those who do not read
 
 
-async def test_fifty_who_never_read_cost_little_memory_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
+async def test_fifty_who_never_read_are_a_burden_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
     async with game() as server, wire(server.url) as player, deaf_players(server, 50):
         tracemalloc.start()
         for number in range(300):
@@ -236,7 +236,7 @@ async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
 
 
 @standing_clock
-async def test_whoever_is_silent_is_cut_off_and_their_name_is_free(caplog: pytest.LogCaptureFixture) -> None:
+async def test_whoever_is_silent_for_too_long_counts_as_gone(caplog: pytest.LogCaptureFixture) -> None:
     async with game(ping_interval=1, ping_timeout=1) as server, wire(server.url) as player:
         with socket.create_connection(("127.0.0.1", server.port)), await connect_deaf(server.port, "/?name=Anna"):
             for seconds in (0.5, 1, 1.5, 2):

@@ -104,6 +104,7 @@ async def test_a_page_in_chromium(server: GameServer, tmp_path: Path) -> None:
             async with wire(server.url) as other:
                 await other.send({"guess": SECRET})
                 assert await hear(1) == [f"Игрок #2 угадал число {SECRET}!"]
+            await page.evaluate("0")  # now it has the answers to its calls of log()
             await browser.close()
         pages.shutdown()
 

@@ -319,7 +319,7 @@ async def test_a_new_delay_is_felt_at_once(server: GameServer) -> None:
         assert bot.wins == 1
 
 
-async def test_a_bot_ends_with_the_server_and_can_join_again(server: GameServer) -> None:
+async def test_a_bot_survives_a_restart_of_the_server(server: GameServer) -> None:
     async with Bot(server.url, name="Аня", delay=0) as bot:
         playing = asyncio.ensure_future(bot.play())
         await eventually(lambda: bot.guesses > 2)
@@ -355,7 +355,7 @@ async def test_only_a_strategy_that_forgets_the_hints_gets_the_whole_range(forge
     assert [name for name in STRATEGIES if hasattr(STRATEGIES[name], "forgets_hints")] == ["forgetful"]
 
 
-async def test_twenty_busy_bots_can_be_cancelled_and_go_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_twenty_busy_bots_can_go_on_after_they_were_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     async with game(pause=0) as server, contextlib.AsyncExitStack() as stack:
         strategies = list(STRATEGIES.values()) * 5
         bots = [await stack.enter_async_context(Bot(server.url, strategy, delay=0)) for strategy in strategies]

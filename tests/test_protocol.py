@@ -168,6 +168,7 @@ async def test_sixty_right_guesses_at_once_make_one_winner() -> None:
         heard = [await player.hear_all(3) for player in players]
         heard += [[await player.hear()] for player, messages in zip(players, heard) if "Вы угадали!" not in messages]
         told = collections.Counter(str(message) for messages in heard for message in messages)
+        assert told[str({"error": guessgame.ROUND_IS_OVER})] == 59
         assert sorted(told.values()) == [1, 59, 59, 60, 60], "won; somebody won, you are too late; the score, countdown"
 
 
