@@ -161,6 +161,13 @@ async def test_a_strangers_score_is_not_taken_for_the_reply_to_a_name() -> None:
         assert (player.name, player.client_id) == (None, None)
 
 
+async def test_a_strangers_score_is_not_taken_for_the_reply_to_a_guess() -> None:
+    score = {"client_id": 7, "name": "None", "wins": 0}
+    async with strange_server(WELCOME, HEAR, score, LESS) as url, Player(url) as player:
+        assert await player.guess(1) == LESS
+        assert player.client_id is None
+
+
 # Joining and leaving
 
 
