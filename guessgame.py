@@ -798,8 +798,10 @@ class Player:
         if isinstance(data, str):
             data.encode()  # UnicodeEncodeError is a ValueError
         # A task of its own: when the caller is cancelled it still waits for the reply, which the
-        # next one who asks would take for theirs.
-        return await asyncio.shield(asyncio.ensure_future(self._exchange(data)))
+        # next one who asks would take for theirs. Then nobody else looks at how it ended.
+        exchange = asyncio.ensure_future(self._exchange(data))
+        exchange.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(exchange)
 
     async def _exchange(self, data: str | bytes) -> Message:
         async with self._lock:

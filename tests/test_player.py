@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import unittest.mock
 from typing import Any, AsyncIterator
@@ -133,6 +134,18 @@ async def test_a_cancelled_guess_confuses_nobody() -> None:
         guesses = asyncio.gather(*(player.guess(number) for number in (1, 100, 2, 99)))
         await pass_time(1)
         assert await guesses == [LESS, MORE, LESS, MORE]
+
+
+async def test_a_cancelled_guess_complains_of_nothing_when_its_player_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    async with game(rate=1) as server:
+        async with Player(server.url) as player:
+            await player.guess(1)
+            impatient = asyncio.ensure_future(player.guess(2))
+            await asyncio.sleep(0.05)  # sent, and due in a second
+            impatient.cancel()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_refused_request_is_answered_with_the_servers_sentence(server: GameServer) -> None:
