@@ -43,8 +43,10 @@ import io
 import itertools
 import json
 import logging
+import logging.handlers
 import math
 import os
+import queue
 import random
 import re
 import secrets
@@ -55,12 +57,14 @@ import sys
 import threading
 import unicodedata
 import urllib.parse
-from typing import Any, Callable, Coroutine, Dict, Iterable, NoReturn, Sequence, TypeVar, Union
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import Any, Callable, Dict, NoReturn, TextIO, TypeVar, Union
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.uri import parse_uri
 
@@ -97,8 +101,10 @@ ROUND_IS_OVER = sentence(
 BAD_GUESS = sentence("Догадка — целое число от {low} до {high}: отправьте, например, {example}.",
                      "A guess is a whole number from {low} to {high}: send {example}, say.")
 BAD_NAME = sentence(
-    'Имя — от 1 до 32 печатных знаков и не номер вроде #3: отправьте, например, {"name": "Аня"}.',
-    'A name has 1 to 32 printable characters and is no id: send, for example, {"name": "Аня"}.')
+    'Имя — от 1 до 32 печатных знаков, с буквой, цифрой или эмодзи, без «!» и не номер вроде #3: '
+    'отправьте, например, {"name": "Аня"}.',
+    'A name has 1 to 32 printable characters, a letter, a digit or an emoji among them, no "!", '
+    'and is no id like #3: send, for example, {"name": "Аня"}.')
 NAME_TAKEN = sentence('Такое имя уже занято: отправьте другое, например {"name": "Аня-2"}.',
                       'This name is taken: send another one, for example {"name": "Аня-2"}.')
 NOT_TEXT = sentence('Двоичное сообщение непонятно: отправьте текст, например {"guess": 42}.',
@@ -112,9 +118,11 @@ NOTHING_TO_DO = sentence(
     'It has neither "guess" nor "name": send, for example, {"guess": 42} or {"name": "Аня"}.')
 SERVER_IS_FULL = sentence("Все места заняты: подключитесь позже.",
                           "All seats are taken: connect later.")
+TOO_MANY_FROM_HERE = sentence("С вашего адреса слишком много игроков: подключитесь позже.",
+                              "Too many players come from your address: connect later.")
 # fmt: on
 
-encode: Callable[[Message], str] = json.JSONEncoder(ensure_ascii=False).encode
+encode: Callable[[Message], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def parse_request(data: str | bytes) -> dict[str, Any]:
@@ -147,7 +155,7 @@ def explain(message: Message) -> str:
         return f"The new game begins in {message['countdown']} s."
     if isinstance(message, dict) and "client_id" in message:
         player = message.get("name", f"#{message['client_id']}")
-        return f"The score of {player}: {message['wins']}."
+        return f"The score of {player}: {message.get('wins', '?')}."
     russian, values = recognise(message.get("error") if isinstance(message, dict) else message)
     english = SENTENCES[russian][1] if russian else ""
     return english.format(**values) if values else english
@@ -164,11 +172,11 @@ def draw_secret(low: int, high: int) -> int:
 
 
 class Round:
-    """Judge guesses until one is right; raise ValueError for a secret outside of low..high."""
+    """Judge guesses until one is right; raise ValueError for a secret nobody could find."""
 
     def __init__(self, secret: int, low: int = 1, high: int = 100) -> None:
-        if not low <= secret <= high:
-            raise ValueError(f"the secret {secret} is not within {low}..{high}: draw another")
+        if not isinstance(secret, int) or not low <= secret <= high:
+            raise ValueError(f"the secret {secret!r} is not within {low}..{high}, or not whole")
         self.secret, self.low, self.high = secret, low, high
         self.over = False
 
@@ -193,16 +201,41 @@ class Round:
         return YOU_WON
 
 
+# Cyrillic and Greek letters that look like Latin ones, as small letters or as capitals, and what
+# looks like 3 or #: those of Unicode's list of confusables (UTS #39) that a keyboard can type.
+TWINS = str.maketrans(
+    "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
+    "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
+)
+# Fillers, a blank, the joiner of emoji, and what chooses the variant of a character.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]"
+)
+
+
 def skeleton(name: str) -> str:
-    """Make names equal that a reader would take for the same: Аня, АНЯ; ANNA, Ａｎｎａ."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """Make names equal that a reader would take for the same: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
+    name = unicodedata.normalize("NFKD", name.replace("№", "#"))
+    return INVISIBLE.sub("", name).casefold().translate(TWINS)
 
 
 def check_name(name: object) -> str:
-    """Return the name without spaces around it; raise ValueError, with a sentence if bad."""
+    """Return the name without spaces around it; raise ValueError, with a sentence if bad.
+
+    A name must not pass for nothing, for an id, or for a sentence of the game: as in "Игрок Аня
+    угадал число 5! Игрок Боря угадал число 67!"
+    """
     name = name.strip() if isinstance(name, str) else ""
-    looks_like_id = re.fullmatch(r"#\s*\d+", skeleton(name))
-    if not 1 <= len(name) <= 32 or not name.isprintable() or looks_like_id:
+    bare = skeleton(name)
+    kinds = [unicodedata.category(character) for character in INVISIBLE.sub("", name)]
+    if (
+        not 1 <= len(name) <= 32
+        or not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
+        or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # So: emoji are such symbols
+        or "MMM" in "".join(kind[0] for kind in kinds)  # marks that pile up over other lines
+        or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
+        or re.fullmatch(r"#+[\doil]+#*", re.sub(r"[^\w#]|_", "", bare))
+    ):
         raise ValueError(BAD_NAME)
     return name
 
@@ -384,6 +417,7 @@ class GameServer(Game):
     pause           seconds from a win to the next round
     max_size        bytes of the largest message; a larger one ends its connection (code 1009)
     max_players     most players at once; the next one is refused with HTTP 503
+    per_address     most players from one address (then HTTP 429); 0: as many as there are seats
     rate            messages a second of one player; those above it are answered later
     max_backlog     bytes that may wait for a player who does not read; then they are cut off
     ping_interval   seconds between keepalive pings; 0: no pings
@@ -404,6 +438,7 @@ class GameServer(Game):
         draw: Callable[[int, int], int] = draw_secret,
         max_size: int = 1024,
         max_players: int = 1000,
+        per_address: int = 0,
         rate: float = 2000,
         max_backlog: int = 65536,
         origins: Sequence[str] | None = None,
@@ -413,6 +448,7 @@ class GameServer(Game):
         check_range("port", port, 0, 65535)
         check_range("max_size", max_size, 1)
         check_range("max_players", max_players, 1)
+        check_range("per_address", per_address, 0)
         check_range("rate", rate, 1)
         check_range("max_backlog", max_backlog, 1)
         check_range("ping_interval", ping_interval or 0, 0, DAY)
@@ -421,14 +457,18 @@ class GameServer(Game):
             raise ValueError(f"the range {low}..{high} is empty: low must not be above high")
         if isinstance(origins, str):
             raise ValueError(f"origins is a list: give [{origins!r}]")
+        for origin in origins or []:
+            if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?", origin):
+                raise ValueError(f"{origin!r} is no origin: give one like https://example.org")
         super().__init__(low, high, pause, draw)
         self.host, self.port = host, port
-        # A program that is not a browser sends no Origin (None); it could send any.
-        self.origins: Any = None if origins is None else [*origins, None]
-        self.max_size, self.max_players = max_size, max_players
+        # Browsers write it in small letters. Other programs send none (None), or any they like.
+        self.origins: Any = origins and [*(origin.lower().rstrip("/") for origin in origins), None]
+        self.max_size, self.max_players, self.per_address = max_size, max_players, per_address
         self.rate, self.max_backlog = rate, max_backlog
         self.ping_interval, self.ping_timeout = ping_interval or None, ping_timeout or None
         self.connections: set[GameConnection] = set()  # those still shaking hands, too
+        self.knocking: dict[GameConnection, None] = {}  # those shaking hands, the oldest first
         self.running = False
         self._server: Server | None = None
 
@@ -459,9 +499,11 @@ class GameServer(Game):
             raise RuntimeError("the server is running already: stop it first")
         self.begin_round()
         self.running = True
+        sparing.kinds.clear()
         listen: Any = serve  # Any: mypy cannot know that each connection is a GameConnection
-        try:
-            self._server = await listen(
+
+        async def open_port() -> Any:
+            return await listen(
                 GameConnection.play,
                 self.host,
                 self.port,
@@ -475,18 +517,28 @@ class GameServer(Game):
                 ping_timeout=None,  # see watch_for_silence()
                 close_timeout=CLOSE_TIMEOUT,
                 logger=wire_log,
-                backlog=1024,  # a whole class connects in the same moment
+                backlog=16,  # so many connections are taken in before all others have a turn
             )
+
+        opening: asyncio.Future[Server] = asyncio.ensure_future(open_port())
+        try:
+            server = self._server = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._server = await opening
+            await self.stop()  # nothing goes on listening that nobody knows of
+            raise
         except OSError as error:
             reason, advice = error.strerror or error, "end the other program, or take another port"
             where = f"{self.host}, port {self.port}"
             raise OSError(f"cannot listen on {where}: {reason}; {advice} (0: any free)") from error
         finally:
             self.running = self._server is not None
-        for listening in self._server.sockets:
+        for listening in server.sockets:
             # One read then takes in a few hundred messages of a flood, not thousands.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        addresses = [listening.getsockname()[:2] for listening in self._server.sockets]
+            with listening.dup() as same:
+                same.listen(1024)  # a whole class connects in the same moment
+        addresses = [listening.getsockname()[:2] for listening in server.sockets]
         self._address, self.port = addresses[0]
         if not all(host.startswith(("127.", "::1")) for host, _ in addresses):
             warning = "other machines can reach port %d: no password, no encryption"
@@ -528,9 +580,37 @@ class GameServer(Game):
 # Limits: nobody spoils the game for the others
 # --------------------------------------------------------------------------------------------------
 
-HANDSHAKES = 100  # connections that may be shaking hands when all the players are there
+HANDSHAKES = 1000  # connections that may be shaking hands when all the players are there
+HANDSHAKE_SIZE = 16 * 1024  # bytes
+FORGOTTEN = Request("/", Headers())
 
-# The log of the library: warnings, but no traceback of each handshake that let_in() notes.
+
+class Sparing(logging.Filter):
+    """Let pass only so many lines of a kind in a second; the next one says how many were left out.
+
+    One player can join, leave, change their name and be refused as often as they like. The log
+    must not fill the disk, or hide the lines of everybody else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: dict[str, tuple[int, int, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now = record.msg, int(record.created)
+        second, lines, left_out = self.kinds.get(kind, (now, 0, 0))
+        lines = lines + 1 if second == now else 1
+        passes = lines <= (1 if kind.startswith("refused") else 100)
+        if passes and left_out:
+            record.msg += f" (and {left_out} times more)"
+        self.kinds[kind] = now, lines, 0 if passes else left_out + 1
+        return passes
+
+
+sparing = Sparing()
+log.addFilter(sparing)
+
+# The log of the library: warnings, but no traceback of each handshake that we note ourselves.
 wire_log = logging.getLogger("guessgame.websockets")
 wire_log.setLevel(logging.WARNING)
 wire_log.addFilter(lambda record: record.msg != "opening handshake failed")
@@ -540,21 +620,24 @@ class GameConnection(ServerConnection):
     """Guard what the library leaves open: who may come in, and how much one may ask of us."""
 
     # With some attributes more Python gives a connection a bigger dictionary: 1.5 KiB a player.
-    __slots__ = ("client", "due", "game", "just_read", "silence")
+    __slots__ = ("client", "due", "game", "head", "just_read", "pieces", "resting", "silence")
 
     def __init__(self, game: GameServer, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.game = game
         self.client: Client | None = None  # none during the handshake, and after the end
-        self.due = -math.inf  # when the next message may be answered, by the loop's clock
+        self.due = -math.inf  # when the next frame may be answered, by the loop's clock
+        self.resting = False  # true: nothing is read until then
         self.just_read = False
         self.silence = 0.0  # seconds
+        self.head = self.pieces = 0  # bytes of the handshake; frames of an unfinished message
 
     def __str__(self) -> str:
         return str(self.client or self.remote_address)
 
     async def play(self) -> None:
         """Let the game play with this player; whatever happens ends this connection alone."""
+        self.game.knocking.pop(self, None)
         try:
             await self.game.play_with(self)
         except ConnectionClosed:
@@ -564,20 +647,26 @@ class GameConnection(ServerConnection):
             await self.close(CloseCode.INVALID_DATA)
 
     def name_in_url(self) -> str | None:
-        """Return the name in ws://...?name=Аня, if there is one."""
+        """Return the name in ws://...?name=Аня, if there is one, and forget the handshake."""
         query = self.request.path.partition("?")[2] if self.request else ""
+        self.request = FORGOTTEN  # for it may be long
         names = urllib.parse.parse_qs(query, keep_blank_values=True).get("name")
         return names[0] if names else None
 
     # Rate: whoever sends too much waits, and everybody else gets a turn.
 
-    async def turn(self) -> None:
-        """Wait until this player's next message is due, and let the others have their turn."""
+    def count(self) -> float:
+        """Count one more frame of this player; return how many seconds too early it comes."""
         now, gap = self.loop.time(), 1 / self.game.rate
-        # A tenth of a second's worth may come at once, or one message if that is less than one.
+        # A tenth of a second's worth may come at once, or one frame if that is less than one.
         self.due = max(self.due, now - max(0.1, gap)) + gap
         delay = max(0.0, self.due - now)
         self.silence = -delay  # this is waiting, not silence
+        return delay
+
+    async def turn(self) -> None:
+        """Wait until this player's next message is due, and let the others have their turn."""
+        delay = self.count()
         if delay or not self.just_read:  # the others had their turn before something was read
             await asyncio.sleep(delay)
         self.just_read = False
@@ -586,24 +675,58 @@ class GameConnection(ServerConnection):
         if self.client is None:
             raise self.protocol.close_exc  # left meanwhile: nothing is done for them any more
 
+    def process_event(self, event: Any) -> None:
+        if isinstance(event, Frame) and event.opcode in (Opcode.PING, Opcode.PONG):
+            self.rest(self.count())  # the library answers them at once: they have no turn
+        elif isinstance(event, Frame):
+            self.pieces = 0 if event.fin else self.pieces + 1
+            if self.pieces > self.game.max_size:
+                self.cut_off("%s sends a message in endless pieces and is cut off")
+                return
+        super().process_event(event)
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing from this player for some seconds."""
+        if seconds and not self.resting:
+            self.resting = True
+            self.transport.pause_reading()
+            self.loop.call_later(seconds, self.read_on)
+
+    def read_on(self) -> None:
+        """Read again, unless even more has come in meanwhile than may."""
+        self.resting = False
+        self.rest(max(0.0, self.due - self.loop.time()))
+        if not (self.resting or self.recv_messages.paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
     # Backlog: announcements come unasked. With too many unread, a player is cut off.
 
     def send_data(self) -> None:
         if self.paused:  # the library says: more than write_limit is waiting
             waiting = self.transport.get_write_buffer_size()
             if waiting > self.game.max_backlog:
-                self.cut_off(f"does not read and is cut off: {waiting} bytes were waiting")
-        super().send_data()
+                about = "%s does not read and is cut off: %d bytes were waiting"
+                self.cut_off(about, waiting)
+        if self.transport.is_closing():
+            self.protocol.data_to_send()  # to nobody
+        else:
+            super().send_data()
 
-    def cut_off(self, reason: str) -> None:
-        """End this connection at once."""
-        log.warning("%s %s", str(self), reason)
-        self.transport.abort()
+    def cut_off(self, about: str, *values: int) -> None:
+        """End this connection at once, and log why."""
+        if not self.transport.is_closing():
+            log.warning(about, str(self), *values)
+            self.transport.abort()
 
     # Silence: whoever has gone without a word is found out.
 
     def data_received(self, data: bytes) -> None:
         self.just_read, self.silence = True, min(self.silence, 0.0)
+        if self.request is None:
+            self.head += len(data)
+            if self.head > HANDSHAKE_SIZE:
+                self.cut_off("refused %s: the handshake is too long")
+                return
         super().data_received(data)
 
     @staticmethod
@@ -620,22 +743,30 @@ class GameConnection(ServerConnection):
             for connection in list(game.connections):
                 connection.silence += period
                 if connection.silence > interval + timeout:
-                    connection.cut_off("is silent and is cut off")
+                    connection.cut_off("%s is silent and is cut off")
 
     # Seats: players have room, but those who only knock must not take it from them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.game.connections.add(self)
+        self.game.knocking[self] = None
         if len(self.game.connections) > self.game.max_players + HANDSHAKES:
-            self.transport.abort()
+            oldest = next(iter(self.game.knocking))
+            del self.game.knocking[oldest]
+            oldest.cut_off("refused %s: too many others are shaking hands")
 
     def let_in(self, request: Request, response: Response) -> Response:
         """Refuse one player too many, and note everybody who is not let in."""
-        if response.status_code == 101 and len(self.game.clients) >= self.game.max_players:
-            response = self.respond(503, SERVER_IS_FULL + "\n")
+        if response.status_code == 101:
+            here, most = self.remote_address[0], self.game.per_address
+            others = [client.connection for client in self.game.clients.values()]
+            if len(others) >= self.game.max_players:
+                response = self.respond(503, SERVER_IS_FULL + "\n")
+            elif most and sum(other.remote_address[0] == here for other in others) >= most:
+                response = self.respond(429, TOO_MANY_FROM_HERE + "\n")
         if response.status_code != 101:
-            log.warning("refused a connection from %s: HTTP %s", self, response.status_code)
+            log.warning(f"refused a connection from %s: HTTP {response.status_code}", str(self))
         return response
 
     def eof_received(self) -> None:
@@ -645,10 +776,14 @@ class GameConnection(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.game.connections.discard(self)
+        self.game.knocking.pop(self, None)
         client, self.client = self.client, None
         if client is not None:
             self.game.forget(client)
         super().connection_lost(exc)
+        if self.head and self.request is None:
+            about = "refused a connection from %s: its handshake is bad: %.100r"
+            log.warning(about, str(self), self.protocol.handshake_exc)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -659,6 +794,8 @@ class GameConnection(ServerConnection):
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
 WELCOME_TIMEOUT = 10.0  # seconds; a server of this game welcomes at once
+LONGEST_MESSAGE = 64 * 1024  # bytes
+FIELDS = {"error": str, "countdown": int, "client_id": int, "name": str, "wins": int}
 
 PlayerType = TypeVar("PlayerType", bound="Player")
 
@@ -741,11 +878,12 @@ class Player:
             advice = "give one like ws://127.0.0.1:8765."
             raise ValueError(f"{self.url!r} is no address of a server: {advice}") from error
         try:
-            options = {"compression": None, "close_timeout": CLOSE_TIMEOUT, **CONNECT_OPTIONS}
-            return await connect(self.url, **options)
+            options = {"compression": None, "max_size": LONGEST_MESSAGE, **CONNECT_OPTIONS}
+            return await connect(self.url, close_timeout=CLOSE_TIMEOUT, **options)
         except InvalidStatus as error:
             status = error.response.status_code
-            reason = "it is full" if status == 503 else f"HTTP {status}"
+            reasons = {503: "it is full", 429: "too many players come from your address"}
+            reason = reasons.get(status, f"HTTP {status}")
             raise ServerGone(f"The server at {self.url} lets nobody in: {reason}.") from error
         except (OSError, EOFError, ValueError, asyncio.TimeoutError, WebSocketException) as error:
             reason = f"{self.url} ({error or 'it took too long'})"
@@ -832,11 +970,17 @@ class Player:
 
     def _hear(self, message: Message) -> None:
         kind, gaps = recognise(message)
-        if not isinstance(message, (str, dict)) or (self._last is None and kind != WELCOME):
+        fields = message if isinstance(message, dict) else {}
+        known = [(value, FIELDS[key]) for key, value in fields.items() if key in FIELDS]
+        if (
+            not isinstance(message, (str, dict))
+            or (self._last is None and kind != WELCOME)
+            or any(type(value) is not expected for value, expected in known)
+            or ("client_id" in fields) != ("wins" in fields)
+        ):
             raise ValueError(f"a server of this game does not say {message!r} now")
         previous, self._last = self._last, kind
         self.received.append(message)
-        fields = message if isinstance(message, dict) else {}
         is_reply = kind in (LESS, MORE, YOU_WON) or "error" in fields
         if kind == WELCOME:
             self.range = int(gaps["low"]), int(gaps["high"])
@@ -962,13 +1106,19 @@ class Bot(Player):
 # --------------------------------------------------------------------------------------------------
 
 
-def show(text: str, before: str = "", after: str = "\n") -> None:
+def harmless(text: str) -> str:
+    """Return a text as it may be printed: a server, or another player, may have written it."""
+    text = INVISIBLE.sub("", text)  # terminals do not agree how many columns these take
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def show(text: str, before: str = "", after: str = "\n", file: TextIO | None = None) -> None:
     """Print text, made harmless, at once; be silent once the reader has left (`play | head -1`)."""
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    file = file or sys.stdout
     try:
-        print(before, text, sep="", end=after, flush=True)
+        print(before, harmless(text), sep="", end=after, file=file, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 class Screen:
@@ -996,7 +1146,10 @@ class Screen:
         if not self.interactive:
             show(line)
             return
-        rows = -(-len(line) // shutil.get_terminal_size().columns)
+        # Chinese letters and emoji take two columns. One that does not fit goes to the next row.
+        wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
+        columns = shutil.get_terminal_size().columns - (wide > 0)
+        rows = -(-(len(harmless(line)) + wide) // columns)
         # Remember where the cursor is, make room above its line, write there, and go back to the
         # same place in the line, which is now further down.
         room = "\x1b7" + "\n" * rows + f"\x1b[{rows}A\x1b[{rows}L\r"
@@ -1057,9 +1210,8 @@ async def serve_command(**options: Any) -> None:
       python guessgame.py serve --host 0.0.0.0             for the whole local network
       python guessgame.py serve --low 1 --high 10 --pause 2
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.INFO)
-    async with GameServer(**options) as server:
+    async with log_from_a_thread(), GameServer(**options) as server:
         with contextlib.suppress(ImportError, ValueError, OSError):  # then it is what is allowed
             from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
@@ -1068,6 +1220,46 @@ async def serve_command(**options: Any) -> None:
             setrlimit(RLIMIT_NOFILE, (max(allowed, min(files, at_most)), at_most))
         show(server.url)
         await asyncio.Event().wait()  # for ever: only a signal ends it
+
+
+class LogQueue(logging.handlers.QueueHandler):
+    """Hand over what is logged; where too much waits already, count what is lost."""
+
+    lost = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            if self.lost:
+                record.msg += f" (lost before this: {self.lost} lines)"
+            self.queue.put_nowait(record)
+            self.lost = 0
+        except queue.Full:
+            self.lost += 1
+
+
+class LogWriter(logging.handlers.QueueListener):
+    """Write what is logged past Python's own buffer, whose lock a stuck write would hold."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # there may be no stderr
+            line = f"{record.msg}\n".encode(sys.stderr.encoding, "replace")
+            os.write(sys.stderr.fileno(), line)
+
+
+@contextlib.asynccontextmanager
+async def log_from_a_thread() -> AsyncIterator[None]:
+    """Log to stderr from a thread: a terminal that is stopped (Ctrl-S) does not stop the game."""
+    lines: queue.Queue[Any] = queue.Queue(1000)
+    handler = LogQueue(lines)
+    line = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler])
+    LogWriter(lines).start()
+    try:
+        yield
+    finally:
+        for _ in range(20):  # the last lines; but whoever does not read them is not waited for
+            if lines.unfinished_tasks:
+                await asyncio.sleep(0.01)
 
 
 async def play_command(url: str, name: str | None) -> None:
@@ -1193,7 +1385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (asyncio.CancelledError, KeyboardInterrupt):
         pass  # stopped by Ctrl-C or SIGTERM, as it should be
     except (OSError, ValueError) as error:
-        print(f"guessgame.py: {error}", file=sys.stderr)
+        show(f"guessgame.py: {error}", file=sys.stderr)
         return 1
     return 0
 

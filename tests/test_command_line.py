@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from asyncio.subprocess import Process
 from typing import Any, AsyncIterator
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 import guessgame
 from conftest import PROGRAM, PROJECT, SECRET, WELCOME, connect_deaf, ended, eventually, started, terminal, wire
@@ -102,6 +104,26 @@ async def test_a_second_signal_does_not_disturb_the_farewell() -> None:
                 process.send_signal(signal.SIGINT)
             status, _, log = await ended(process)
     assert (status, log.rpartition(" ")[2], "Traceback" in log) == (0, "stopped\n", False)
+
+
+async def test_a_log_that_nobody_reads_stops_no_game() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 1000)
+    os.set_blocking(writing, True)
+    async with started(*PROGRAM, "serve", "--port", "0", stderr=writing) as process:
+        os.close(writing)
+        assert process.stdout is not None
+        async with wire((await process.stdout.readline()).decode().strip()) as player:
+            for number in range(2000):  # more lines than are kept
+                await player.send({"name": f"name {number}"})
+                await player.hear()
+            process.send_signal(signal.SIGTERM)
+            assert await player.hear_goodbye() == 1001
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    os.close(reading)
 
 
 async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GameServer) -> None:
@@ -204,8 +226,9 @@ async def test_a_terminal_without_cyrillic_shows_question_marks(server: GameServ
     assert "??????  (Less:" in output
 
 
+@pytest.mark.parametrize("name", ["Anna", "字" * 32, "👨‍👩‍👧" * 6])
 @pytest.mark.parametrize("columns", [100, 40])
-async def test_messages_do_not_tear_the_line_that_is_being_typed(server: GameServer, columns: int) -> None:
+async def test_messages_do_not_tear_the_line_that_is_being_typed(server: GameServer, columns: int, name: str) -> None:
     async with terminal(*PROGRAM, "play", server.url, columns=columns) as person:
         await person.wait_for_last_line("Your guess:")
         typed = "Your guess: "
@@ -213,7 +236,7 @@ async def test_messages_do_not_tear_the_line_that_is_being_typed(server: GameSer
             person.type(str(number % 10))
             typed += str(number % 10)
             await person.wait_for_last_line(typed)
-            server.broadcast(f"An announcement, and not a short one: number {number}.")
+            server.broadcast(f"An announcement, and not a short one, of {name}: number {number}.")
             await eventually(lambda: f"number {number}." in "".join(person.lines))  # noqa: B023
             await eventually(lambda: (person.lines[-1], person.screen.cursor.x) == (typed, len(typed)))  # noqa: B023
         person.type(f"\x15{SECRET}\n")  # Ctrl-U clears the line
@@ -229,6 +252,37 @@ async def test_ctrl_c_ends_play_in_a_terminal(server: GameServer) -> None:
         person.type("12\x03")
         assert await person.process.wait() == 0
         assert not any("Traceback" in line for line in person.lines)
+
+
+EVIL = "\x1b[2J"  # clears the screen
+SAID: dict[str, list[Any]] = {
+    "in the name of a player": ["Вы угадали!", {"client_id": 1, "name": EVIL, "wins": 1}],
+    "as an error": [{"error": EVIL}],
+    "in a sentence": [f"Игрок {EVIL} угадал число 5!"],
+    "before the welcome": [],
+}
+
+
+@pytest.mark.parametrize("where", SAID)
+@pytest.mark.parametrize("command", ["play --name bisection-1", "bots -n 1 --strategy bisection --delay 0 --rounds 1"])
+async def test_nothing_that_a_server_says_can_rule_the_terminal(command: str, where: str) -> None:
+    async def say(connection: ServerConnection) -> None:
+        if where != "before the welcome":
+            await connection.send(json.dumps(WELCOME))
+            await connection.recv()
+            await connection.send(json.dumps({"client_id": 1, "name": "bisection-1", "wins": 0}))
+            await connection.recv()
+            for message in SAID[where]:
+                await connection.send(json.dumps(message))
+        await connection.close(1000, EVIL)
+
+    async with serve(say, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        program, *options = command.split()
+        _, output, errors = await run(program, url, *options, typed="50\n50\n")
+    assert "\x1b" not in output + errors
+    assert "Traceback" not in errors
+    assert "?[2J" in output + errors
 
 
 async def test_bots_print_a_scoreboard_of_their_rounds(server: GameServer) -> None:

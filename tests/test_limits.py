@@ -82,17 +82,91 @@ async def test_only_pages_of_other_origins_are_refused() -> None:
         assert refused.value.response.status_code == 403
 
 
-async def test_too_many_who_only_connect_do_not_keep_players_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
-    async with game(max_players=10) as server, contextlib.AsyncExitStack() as stack:
-        for _ in range(30):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        await eventually(lambda: len(server.connections) == 15)
-        for connection in list(server.connections)[:5]:
-            connection.transport.abort()
-        await eventually(lambda: len(server.connections) == 10)
+@pytest.mark.parametrize("origin", ["https://Game.Example/", "HTTPS://GAME.EXAMPLE", "https://game.example"])
+async def test_an_origin_may_be_written_as_people_write_it(origin: str) -> None:
+    async with game(origins=[origin]) as server, wire(server.url, origin="https://game.example"):
+        pass
+
+
+async def test_one_player_too_many_from_one_address_is_refused_until_another_leaves() -> None:
+    async with game(per_address=2) as server:
+        async with wire(server.url), wire(server.url):
+            with pytest.raises(InvalidStatus) as refused:
+                async with wire(server.url):
+                    pass
+            assert refused.value.response.status_code == 429
+        await eventually(lambda: not server.clients)
         async with wire(server.url):
             pass
+
+
+async def test_of_too_many_who_only_connect_the_oldest_goes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
+    loop = asyncio.get_running_loop()
+    async with game(max_players=10) as server, contextlib.AsyncExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(30)]
+        await eventually(lambda: len(server.connections) == 15)
+        for _ in range(10):
+            player = await stack.enter_async_context(wire(server.url))
+            assert await player.ask({"guess": 50}) == "Больше"
+        for visitor in silent[:25]:
+            visitor.setblocking(False)
+            with contextlib.suppress(ConnectionError):
+                assert await loop.sock_recv(visitor, 1) == b""
+        assert len(server.connections) == 15, "the newest five are still there"
+    assert 1 <= caplog.text.count("too many others are shaking hands") <= 10, "once a second"
+
+
+async def test_a_handshake_may_be_only_so_long(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for number in range(100):
+        writer.write(f"{'' if number else HANDSHAKE % '/'}X-{number}: {'x' * 1000}\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read(12) != b"HTTP/1.1 101"
+    await eventually(lambda: not server.connections)
+    assert "the handshake is too long" in caplog.text
+    writer.close()
+
+
+async def test_a_handshake_is_forgotten_when_it_is_over(server: GameServer) -> None:
+    async def join_ten() -> None:
+        for _ in range(10):
+            padding = [(f"X-{number}", "x" * 1000) for number in range(14)]
+            await stack.enter_async_context(wire(server.url, additional_headers=padding))
+
+    async with contextlib.AsyncExitStack() as stack:
+        await join_ten()
+        gc.collect()
+        tracemalloc.start()
+        await join_ten()
+        gc.collect()
+        grown = tracemalloc.take_snapshot().compare_to(tracemalloc.Snapshot((), 1), "filename")
+        tracemalloc.stop()
+        theirs = sum(
+            entry.size for entry in grown if re.search(r"websockets.(http11|datastructures|server)", str(entry))
+        )
+        assert theirs < 10 * 2 * 14_000 + 50_000, "the players keep theirs, the server does not"
+
+
+@pytest.mark.parametrize("nonsense", ["GET /%s HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nX: %s\r\n\r\n", "%s\r\n\r\n"])
+async def test_a_handshake_that_cannot_be_read_is_noted_once_a_second(
+    server: GameServer, nonsense: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.time()
+    for _ in range(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write((nonsense % ("\x1b" * 9000)).encode())
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+    await eventually(lambda: not server.connections)
+    lines = [record.getMessage() for record in caplog.records if record.name == "guessgame"]
+    refusals = [line for line in lines if line.startswith("refused a connection from ('127.0.0.1', ")]
+    assert 1 <= len(refusals) <= time.time() - began + 2
+    assert max(map(len, refusals)) < 250
+    assert "\x1b" not in "".join(refusals)
 
 
 # Those who send too much
@@ -140,6 +214,48 @@ async def test_a_name_whose_turn_comes_when_its_player_has_left_is_free() -> Non
         assert list(server.clients) == [2]
         await pass_time(1)
         assert await other.ask({"name": "Аня"}) == {"client_id": 2, "name": "Аня", "wins": 0}
+
+
+@pytest.mark.parametrize("opcode", [9, 10])
+@standing_clock
+async def test_pings_and_pongs_count_against_the_rate_like_messages(opcode: int) -> None:
+    async with game(rate=1) as server, wire(server.url) as flooder, wire(server.url) as other:
+        assert await flooder.ask({"guess": 50}) == "Больше"
+        flooder.connection.transport.write(frame(opcode, b"") * 3)
+        await flooder.send({"guess": 50})
+        for _ in range(3):
+            assert await other.ask({"guess": 1}) == "Меньше"
+            await pass_time(1)
+        server.broadcast("that is all so far")
+        assert await flooder.hear() == "that is all so far"
+        await pass_time(1)
+        assert await flooder.hear() == "Больше"
+        await pass_time(1)
+        assert await flooder.ask({"guess": 1}) == "Меньше", "and then all is as before"
+
+
+@standing_clock
+async def test_whoever_floods_with_pings_is_not_read_until_they_are_due() -> None:
+    async with game() as server, wire(server.url) as other:
+        loop = asyncio.get_running_loop()
+        with await connect_deaf(server.port) as flooder:
+            sending = asyncio.ensure_future(loop.sock_sendall(flooder, frame(9, b"x" * 100) * 100_000))
+            for _ in range(100):
+                assert await other.ask({"guess": 1}) == "Меньше"
+            assert max(backlogs(server)) < server.max_backlog, "else the answers to all pings would wait for them"
+            assert len(server.clients) == 2
+            assert not sending.done()
+            sending.cancel()
+
+
+async def test_connections_are_taken_in_by_and_by(server: GameServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        while len(server.connections) < 200:
+            before = len(server.connections)
+            await asyncio.sleep(0)
+            assert len(server.connections) - before <= 20, "between them everybody else has a turn"
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -217,6 +333,30 @@ async def test_a_guess_that_comes_as_its_player_is_cut_off_is_no_traceback(caplo
         await asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 50}'))
         await eventually(lambda: not server.connections)
     assert "Traceback" not in caplog.text
+
+
+async def test_whoever_hangs_up_in_the_middle_of_many_requests_is_no_line_in_the_log(
+    server: GameServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.rate = 1e9
+    for _ in range(20):
+        async with wire(server.url) as player:
+            player.connection.transport.write(frame(1, b'{"guess": 1}') * 500 + frame(9, b"") * 500)
+            await player.hear()
+            await player.hang_up()
+    await eventually(lambda: not server.connections)
+    assert "socket.send()" not in caplog.text
+
+
+async def test_a_message_in_endless_pieces_ends_its_own_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async with game(max_size=100) as server, wire(server.url) as player, wire(server.url) as other:
+        nothing = b"\x00\x80" + bytes(4)  # more of the same message is to come
+        player.connection.transport.write(b"\x01\x80" + bytes(4) + nothing * 90 + frame(0, b'{"guess": 50}'))
+        assert await player.hear() == "Больше"
+        player.connection.transport.write(b"\x01\x80" + bytes(4) + nothing * 1000)
+        assert await player.hear_goodbye() == 1006
+        assert await other.ask({"guess": 50}) == "Больше"
+    assert caplog.text.count("in endless pieces") == 1
 
 
 async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer) -> None:
@@ -344,6 +484,27 @@ async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytes
         "#1 'Аня' left, 0 here",
         "stopped",
     ]
+
+
+async def test_one_player_cannot_fill_the_log(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "guessgame")
+    began = time.time()
+    async with wire(server.url) as player:
+        for number in range(600):
+            await player.send({"name": f"name {number}"})
+        await player.hear_all(600)
+    assert caplog.text.count("has this name now") <= 100 * (time.time() - began + 2)
+
+
+def test_what_the_log_leaves_out_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "guessgame")
+    for second, times in ((1, 250), (2, 3)):
+        for number in range(times):
+            values = {"msg": "#%d joined", "args": (number,), "levelno": logging.INFO, "created": second + 0.5}
+            guessgame.log.handle(logging.makeLogRecord(values))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[:100] == [f"#{number} joined" for number in range(100)]
+    assert lines[100:] == ["#0 joined (and 150 times more)", "#1 joined", "#2 joined"]
 
 
 @standing_clock

@@ -230,6 +230,26 @@ async def test_another_kind_of_server_is_told_from_ours(said: Any, monkeypatch: 
     await eventually(lambda: asyncio.all_tasks() == before)
 
 
+BAD_SHAPES = [
+    {"client_id": 1}, {"wins": 1}, {"client_id": "1", "wins": 1}, {"client_id": 1, "wins": True}, {"error": 5},
+    {"error": None}, {"countdown": "soon"}, {"client_id": 1, "name": ["Аня"], "wins": 1}, ["Меньше"], 5, None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", BAD_SHAPES, ids=str)
+async def test_a_message_of_another_shape_ends_the_connection(said: Any) -> None:
+    async with strange_server(WELCOME, HEAR, said, LESS) as url, Player(url) as player:
+        with pytest.raises(ServerGone, match="not of this game"):
+            await player.guess(50)
+
+
+async def test_a_message_of_another_size_ends_the_connection() -> None:
+    async with strange_server(WELCOME, HEAR, "x" * 100_000) as url, Player(url) as player:
+        with pytest.raises(ServerGone):
+            await player.guess(50)
+        assert list(player.received) == [WELCOME]
+
+
 async def test_a_full_server_is_told_from_one_that_is_not_there() -> None:
     async with game(max_players=1) as server, Player(server.url):
         with pytest.raises(ServerGone, match="it is full"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import gc
 import logging
 import math
 import re
@@ -48,8 +49,8 @@ def test_only_a_whole_number_of_the_range_is_a_guess(game: Round, nonsense: obje
     assert not game.over
 
 
-@pytest.mark.parametrize("secret", [0, 101])
-def test_a_secret_outside_the_range_is_refused(secret: int) -> None:
+@pytest.mark.parametrize("secret", [0, 101, 50.5, "50", None])
+def test_a_secret_that_nobody_could_find_is_refused(secret: Any) -> None:
     with pytest.raises(ValueError, match=r"not within 1\.\.100"):
         Round(secret)
 
@@ -66,21 +67,49 @@ def test_a_name_that_passes_can_be_shown(name: str) -> None:
         accepted = check_name(name)
         assert accepted == name.strip()
         assert 1 <= len(accepted) <= 32
-        assert accepted.isprintable()
+        assert accepted.replace("\u200d", "").isprintable()
 
 
-@pytest.mark.parametrize("name", ["Аня", "a", "x" * 32, "  Аня  ", "Анна Мария", "#", "3", "#3a", "日本", "🙂"])
+GOOD_NAMES = [
+    "Аня", "a", "x" * 32, "  Аня  ", "Анна Мария", "3", "#3a", "#Аня", "日本", "🙂", "❤️", "👨‍👩‍👧", "👍🏽", "🇩🇪", "1️⃣",
+    "Nguyễn", "Nguye\u0302\u0303n", "दीपिका", "O'Neil", "<b>", "Bot #3", "R2-D2", "J. S.", "C++", "शक्ति",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
 def test_a_good_name_is_kept_without_the_spaces_around_it(name: str) -> None:
     assert check_name(name) == name.strip()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "   ", "x" * 33, "#3", "#34", "# 3", "＃3", "a\nb", "a\0", "\x1b[31m", "a\u202eb", "\ud800", 5, None, ["a"]],
-)
+BAD_NAMES = [
+    "", "   ", "x" * 33, "a\nb", "a\0", "\x1b[31m", "a\u202eb", "\ud800", 5, None, ["a"], "Ан\u200dя",
+    "#3", "#34", "# 3", "＃3", "№3", "♯3", "#З", "(#3)", "#\u115f3", "#\u200d3", "#³", "#③", "#lO", "[# 12 ]", "№ 7",
+    "\u3164", "\u115f", "\uffa0", "\u2800", "\u034f", "\ufe0f", "\u3164\u2800", "\u0301", "...", "#", "-", "??",
+    "a" + "\u0301" * 3, "a" + "\u0301" * 31,
+    "Аня!", "Аня！", "Аня‼", "Аняǃ", "Аня❗", "Аня угадал число 5! Игрок Боря", "Аня угадал число 5", "Аня УГАДАЛ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_bad_name_is_refused_with_a_sentence(name: object) -> None:
     with pytest.raises(ValueError, match="^Имя — от 1 до 32"):
         check_name(name)
+
+
+LOOK_ALIKES = [
+    ("Аня", "Aня"), ("Аня", "аНЯ"), ("Аня", "А\u200dня"), ("Аня", "Аня\u3164"), ("Аня", "Аня\u2800"),
+    ("Аня", "Аня\u034f"), ("Аня", "Аня\ufe0f"), ("Аня", "\u115fАня"), ("Аня", "Ан\uffa0я"), ("Anna", "Ａｎｎａ"),
+    ("COP", "СОР"), ("NIKO", "ΝΙΚΟ"), ("Τом", "Tom"), ("Зоя", "3оя"), ("é", "e\u0301"),
+    ("❤", "❤️"), ("Йорк", "И\u0306орк"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", LOOK_ALIKES)
+async def test_a_name_that_looks_like_another_is_taken(server: GameServer, names: tuple[str, str]) -> None:
+    async with wire(server.url) as player, wire(server.url) as other:
+        assert await player.ask({"name": names[0]}) == {"client_id": 1, "name": names[0], "wins": 0}
+        error(await other.ask({"name": names[1]}))
+        assert await other.ask({"name": "Боря"}) == {"client_id": 2, "name": "Боря", "wins": 0}
 
 
 @given(st.text())
@@ -240,6 +269,11 @@ async def test_a_refused_name_leaves_the_player_as_they_were(server: GameServer)
         assert [client.label for client in server.clients.values()] == ["Аня", "Боб"]
         await anna.ask({"name": "Вера"})
         assert await other.ask({"name": "аня"}) == {"client_id": 2, "name": "аня", "wins": 0}
+
+
+async def test_of_several_names_in_the_url_the_first_counts(server: GameServer) -> None:
+    async with wire(f"{server.url}/?name=Anna&x=1&name=Bob") as player:
+        assert await player.hear() == {"client_id": 1, "name": "Anna", "wins": 0}
 
 
 @pytest.mark.parametrize("name", ["", "=", "=%231", "=%00", "=a%0Ab", "=" + "x" * 33])
@@ -410,6 +444,27 @@ async def test_a_server_keeps_its_address(server: GameServer) -> None:
         assert server.url == url
 
 
+async def test_a_start_that_is_cancelled_leaves_no_port_open() -> None:
+    for moments in range(20):
+        server = GameServer(port=0)
+        starting = asyncio.ensure_future(server.start())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+            await server.stop()
+        assert not server.running
+    gc.collect()  # an open socket that nobody knows of would complain here
+
+
+async def test_what_json_cannot_say_is_not_sent(server: GameServer) -> None:
+    async with wire(server.url) as player:
+        with pytest.raises(ValueError, match="JSON"):
+            server.broadcast({"number": math.nan})
+        assert await player.ask({"guess": 50}) == "Больше"
+
+
 async def test_a_port_in_use_is_an_os_error(server: GameServer) -> None:
     with pytest.raises(OSError, match="in use"):
         await GameServer(port=server.port).start()
@@ -420,15 +475,24 @@ async def test_a_port_in_use_is_an_os_error(server: GameServer) -> None:
     [
         ({"low": 5, "high": 3}, "low must not be above high"),
         ({"origins": "https://game.example"}, "is a list"),
+        *(({"origins": [origin]}, "give one like") for origin in ("game.example", "https://game.example/page", "")),
         *(({"port": port}, "a number from 0 to 65535") for port in (-1, 65536)),
         *(({"pause": pause}, "a number from 0 to 86400") for pause in (-1, 1e9, math.nan, math.inf)),
         *(({name: 0}, "give 1 or more") for name in ("max_size", "max_players", "rate", "max_backlog")),
+        ({"per_address": -1}, "give 0 or more"),
         *(({name: bad}, "from 0 to 86400") for name in ("ping_interval", "ping_timeout") for bad in (-1, 86_401)),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_with_a_sentence(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         GameServer(**options)
+
+
+def test_an_option_may_be_as_little_or_as_much_as_the_sentences_say() -> None:
+    least = {"port": 0, "pause": 0, "max_size": 1, "max_players": 1, "per_address": 0, "rate": 1, "max_backlog": 1}
+    for options in (least, {"port": 65535, "pause": 86_400, "ping_interval": 86_400, "ping_timeout": 86_400}):
+        server = GameServer(**options)
+        assert options == {name: getattr(server, name) for name in options}
 
 
 async def test_the_url_is_one_that_players_on_this_machine_can_use() -> None:
