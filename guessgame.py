@@ -26,6 +26,7 @@ the game is complete, and what follows opens and guards it.
     the game           `Game` plays it with everybody who connects
     open and close     `GameServer` is the game on a port, with all its options
     limits             `GameConnection` sees to it that nobody spoils the game for the others
+    the page           what a browser gets that asks for http:// instead of ws://
     the client         `Player`; a `Bot` is a player with a strategy; you can play in a terminal
     the command line   `python guessgame.py serve`, and then `python guessgame.py play`
 """
@@ -34,10 +35,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import collections
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import inspect
 import io
 import itertools
@@ -46,6 +49,7 @@ import logging
 import logging.handlers
 import math
 import os
+import pathlib
 import queue
 import random
 import re
@@ -508,6 +512,7 @@ class GameServer(Game):
                 self.host,
                 self.port,
                 create_connection=functools.partial(GameConnection, self),
+                process_request=answer_browser,
                 process_response=GameConnection.let_in,
                 origins=self.origins,
                 compression=None,  # costs memory for each player, gains nothing on short messages
@@ -517,7 +522,7 @@ class GameServer(Game):
                 ping_timeout=None,  # see watch_for_silence()
                 close_timeout=CLOSE_TIMEOUT,
                 logger=wire_log,
-                backlog=16,  # so many connections are taken in before all others have a turn
+                backlog=1,  # connections that are taken in before everybody else has a turn
             )
 
         opening: asyncio.Future[Server] = asyncio.ensure_future(open_port())
@@ -574,6 +579,19 @@ class GameServer(Game):
             raise RuntimeError("the server is not running: start it first")
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._address, self._address)
         return f"ws://[{host}]:{self.port}" if ":" in host else f"ws://{host}:{self.port}"
+
+    @property
+    def page(self) -> str:
+        """The address for browsers, like http://127.0.0.1:8765/, as others on the network need it.
+
+        When the server listens on every address it is the one of this machine in its network.
+        """
+        host = urllib.parse.urlsplit(self.url).netloc
+        if self._address in ("0.0.0.0", "::"):
+            with socket.socket(type=socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+                probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses an address, if any
+                host = f"{probe.getsockname()[0]}:{self.port}"
+        return f"http://{host}/"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -676,13 +694,14 @@ class GameConnection(ServerConnection):
             raise self.protocol.close_exc  # left meanwhile: nothing is done for them any more
 
     def process_event(self, event: Any) -> None:
-        if isinstance(event, Frame) and event.opcode in (Opcode.PING, Opcode.PONG):
-            self.rest(self.count())  # the library answers them at once: they have no turn
-        elif isinstance(event, Frame):
-            self.pieces = 0 if event.fin else self.pieces + 1
-            if self.pieces > self.game.max_size:
-                self.cut_off("%s sends a message in endless pieces and is cut off")
-                return
+        if isinstance(event, Frame):
+            if event.opcode in (Opcode.PING, Opcode.PONG):
+                self.rest(self.count())  # the library answers them at once: they have no turn
+            elif self.pieces or not event.fin:
+                self.pieces = 0 if event.fin else self.pieces + 1
+                if self.pieces > self.game.max_size:
+                    self.cut_off("%s sends a message in endless pieces and is cut off")
+                    return
         super().process_event(event)
 
     def rest(self, seconds: float) -> None:
@@ -707,10 +726,14 @@ class GameConnection(ServerConnection):
             if waiting > self.game.max_backlog:
                 about = "%s does not read and is cut off: %d bytes were waiting"
                 self.cut_off(about, waiting)
-        if self.transport.is_closing():
-            self.protocol.data_to_send()  # to nobody
-        else:
-            super().send_data()
+        # In one piece, unlike the library: so a read full of pings is answered by one write.
+        frames = self.protocol.data_to_send()
+        data = b"".join(frames)
+        if data:
+            self.transport.write(data)
+        if frames and not frames[-1]:  # an empty one stands for the end
+            with contextlib.suppress(OSError, RuntimeError):
+                self.transport.write_eof()
 
     def cut_off(self, about: str, *values: int) -> None:
         """End this connection at once, and log why."""
@@ -765,7 +788,7 @@ class GameConnection(ServerConnection):
                 response = self.respond(503, SERVER_IS_FULL + "\n")
             elif most and sum(other.remote_address[0] == here for other in others) >= most:
                 response = self.respond(429, TOO_MANY_FROM_HERE + "\n")
-        if response.status_code != 101:
+        if response.status_code not in (101, 200):
             log.warning(f"refused a connection from %s: HTTP {response.status_code}", str(self))
         return response
 
@@ -784,6 +807,51 @@ class GameConnection(ServerConnection):
         if self.head and self.request is None:
             about = "refused a connection from %s: its handshake is bad: %.100r"
             log.warning(about, str(self), self.protocol.handshake_exc)
+
+
+# --------------------------------------------------------------------------------------------------
+# The page: any browser is a client
+# --------------------------------------------------------------------------------------------------
+
+PAGE = pathlib.Path(__file__).with_name("notebooks") / "page.html"
+NO_PAGE = """This is a WebSocket server, and its page is not here: copy notebooks/page.html, too.
+To play without a browser: python guessgame.py play {url}
+"""
+
+
+@functools.lru_cache(maxsize=1)
+def read_page(changed: float) -> tuple[str, str]:
+    """Return the page, and the policy that lets its own script and style run, and nothing else."""
+    page = PAGE.read_text(encoding="utf-8")
+    policy = "default-src 'none'; img-src data:; connect-src 'self' ws: wss:; base-uri 'none'"
+    for kind in ("script", "style"):
+        [inline] = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        policy += f"; {kind}-src 'sha256-{digest}'"
+    return page, policy
+
+
+def answer_browser(connection: GameConnection, request: Request) -> Response | None:
+    """Answer what is no handshake: with the page, or with a sentence. It costs nobody a seat."""
+    if "Upgrade" in request.headers:
+        return None
+    if request.path.partition("?")[0] != "/":
+        return connection.respond(404, "There is nothing here: the page of the game is at /.\n")
+    try:
+        page, policy = read_page(PAGE.stat().st_mtime)
+    except OSError:
+        return connection.respond(200, NO_PAGE.format(url=connection.game.url))
+    response = connection.respond(200, page)
+    del response.headers["Content-Type"]
+    response.headers.update(
+        {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Security-Policy": policy,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
+        }
+    )
+    return response
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1219,6 +1287,7 @@ async def serve_command(**options: Any) -> None:
             allowed, at_most = getrlimit(RLIMIT_NOFILE)
             setrlimit(RLIMIT_NOFILE, (max(allowed, min(files, at_most)), at_most))
         show(server.url)
+        log.info("a browser plays on %s", server.page)
         await asyncio.Event().wait()  # for ever: only a signal ends it
 
 

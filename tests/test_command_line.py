@@ -14,7 +14,7 @@ from asyncio.subprocess import Process
 from typing import Any, AsyncIterator
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 import guessgame
 from conftest import PROGRAM, PROJECT, SECRET, WELCOME, connect_deaf, ended, eventually, started, terminal, wire
@@ -273,7 +273,7 @@ async def test_nothing_that_a_server_says_can_rule_the_terminal(command: str, wh
             await connection.send(json.dumps({"client_id": 1, "name": "bisection-1", "wins": 0}))
             await connection.recv()
             for message in SAID[where]:
-                await connection.send(json.dumps(message))
+                broadcast([connection], json.dumps(message))  # which does not wait: they arrive together
         await connection.close(1000, EVIL)
 
     async with serve(say, "127.0.0.1", 0) as server:

@@ -108,14 +108,16 @@ async def test_of_too_many_who_only_connect_the_oldest_goes(
     async with game(max_players=10) as server, contextlib.AsyncExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(30)]
         await eventually(lambda: len(server.connections) == 15)
-        for _ in range(10):
-            player = await stack.enter_async_context(wire(server.url))
-            assert await player.ask({"guess": 50}) == "Больше"
+        players = [await stack.enter_async_context(wire(server.url)) for _ in range(10)]
         for visitor in silent[:25]:
             visitor.setblocking(False)
             with contextlib.suppress(ConnectionError):
                 assert await loop.sock_recv(visitor, 1) == b""
         assert len(server.connections) == 15, "the newest five are still there"
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        for player in players:
+            assert await player.ask({"guess": 50}) == "Больше", "whoever plays is not in question"
     assert 1 <= caplog.text.count("too many others are shaking hands") <= 10, "once a second"
 
 
@@ -236,16 +238,31 @@ async def test_pings_and_pongs_count_against_the_rate_like_messages(opcode: int)
 
 @standing_clock
 async def test_whoever_floods_with_pings_is_not_read_until_they_are_due() -> None:
+    loop, pongs = asyncio.get_running_loop(), 0
+
+    async def read() -> None:
+        nonlocal pongs
+        while True:
+            pongs += len(await loop.sock_recv(flooder, 65536)) // 2
+
     async with game() as server, wire(server.url) as other:
-        loop = asyncio.get_running_loop()
         with await connect_deaf(server.port) as flooder:
-            sending = asyncio.ensure_future(loop.sock_sendall(flooder, frame(9, b"x" * 100) * 100_000))
-            for _ in range(100):
-                assert await other.ask({"guess": 1}) == "Меньше"
-            assert max(backlogs(server)) < server.max_backlog, "else the answers to all pings would wait for them"
-            assert len(server.clients) == 2
-            assert not sending.done()
-            sending.cancel()
+            tasks = [
+                asyncio.ensure_future(loop.sock_sendall(flooder, frame(9, b"") * 100_000)),
+                asyncio.ensure_future(read()),
+            ]
+            for seconds in range(1, 4):
+                before = pongs
+                for _ in range(100):
+                    assert await other.ask({"guess": 1}) == "Меньше"
+                assert pongs - before < 6000, "one read takes in some hundreds; without a rest all would be answered"
+                await pass_time(2)
+                assert pongs > before or seconds == 1
+            for task in tasks:
+                task.cancel()
+        stopping = asyncio.ensure_future(server.stop())
+        await pass_time(2)  # the flooder's goodbye is not read, either
+        await stopping
 
 
 async def test_connections_are_taken_in_by_and_by(server: GameServer) -> None:
@@ -255,7 +272,7 @@ async def test_connections_are_taken_in_by_and_by(server: GameServer) -> None:
         while len(server.connections) < 200:
             before = len(server.connections)
             await asyncio.sleep(0)
-            assert len(server.connections) - before <= 20, "between them everybody else has a turn"
+            assert len(server.connections) - before <= 4, "between them everybody else has a turn"
 
 
 @pytest.mark.parametrize("reads", [True, False])
