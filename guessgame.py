@@ -558,6 +558,12 @@ class GameServer(Game):
         """
         if self._server is None:
             return
+        # First nobody else comes in: asyncio stumbles over those who do while the server closes.
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._server.close()
         closed = asyncio.ensure_future(self._server.wait_closed())
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
@@ -1329,6 +1335,8 @@ async def log_from_a_thread() -> AsyncIterator[None]:
         for _ in range(20):  # the last lines; but whoever does not read them is not waited for
             if lines.unfinished_tasks:
                 await asyncio.sleep(0.01)
+        if lines.unfinished_tasks:  # nothing that Python itself may say at the end waits, either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 async def play_command(url: str, name: str | None) -> None:

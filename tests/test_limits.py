@@ -383,6 +383,21 @@ async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer
             assert not server.connections
 
 
+async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
+    for turns in range(0, 10, 2):
+        async with game() as server:
+            with contextlib.ExitStack() as stack:
+                for _ in range(30):
+                    visitor = stack.enter_context(socket.socket())
+                    visitor.setblocking(False)
+                    visitor.connect_ex(("127.0.0.1", server.port))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await server.stop()
+                assert not server.connections
+        gc.collect()  # a connection that is still open complains here
+
+
 async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
     async with game(ping_interval=None) as server, deaf_players(server, backlog=10_000) as [deaf]:
         deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that is not read
