@@ -212,7 +212,12 @@ async def test_one_press_is_one_guess(open_page: Open) -> None:
     async with game() as server:
         heard: list[Any] = []
         answer = server.answer
-        server.answer = lambda client, data: (heard.append(data), answer(client, data))[1]  # type: ignore[method-assign]
+
+        def listen(client: guessgame.Client, data: str | bytes) -> None:
+            heard.append(data)
+            answer(client, data)
+
+        server.answer = listen  # type: ignore[method-assign]
         page = await open_page(server)
         await page.locator("#guess").fill("50")
         for _ in range(5):
@@ -423,7 +428,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, tmp_path: Path) -> No
     async with game(pause=1) as server, Player(server.url, "Боб") as player:
         for scheme in ("light", "dark"):
             for view in ("", "#watch"):
-                context = await browser.new_context(color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+                context = await browser.new_context(color_scheme=scheme, bypass_csp=True)
                 page = await context.new_page()
                 await page.goto(server.page + view)
                 await expect(page.locator("#words")).not_to_be_empty()

@@ -489,7 +489,15 @@ def test_an_option_that_makes_no_sense_is_refused_with_a_sentence(options: dict[
 
 
 def test_an_option_may_be_as_little_or_as_much_as_the_sentences_say() -> None:
-    least = {"port": 0, "pause": 0, "max_size": 1, "max_players": 1, "per_address": 0, "rate": 1, "max_backlog": 1}
+    least: dict[str, Any] = {
+        "port": 0,
+        "pause": 0,
+        "max_size": 1,
+        "max_players": 1,
+        "per_address": 0,
+        "rate": 1,
+        "max_backlog": 1,
+    }
     for options in (least, {"port": 65535, "pause": 86_400, "ping_interval": 86_400, "ping_timeout": 86_400}):
         server = GameServer(**options)
         assert options == {name: getattr(server, name) for name in options}
