@@ -66,7 +66,6 @@ from typing import Any, Callable, Dict, NoReturn, TextIO, TypeVar, Union
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -504,10 +503,22 @@ class GameServer(Game):
         self.begin_round()
         self.running = True
         sparing.kinds.clear()
-        listen: Any = serve  # Any: mypy cannot know that each connection is a GameConnection
+        opening = asyncio.ensure_future(self._listen())
+        try:
+            self._server = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._server = await opening
+            await self.stop()  # nothing goes on listening that nobody knows of
+            raise
+        finally:
+            self.running = self._server is not None
+        self._start_task(GameConnection.watch_for_silence(self))
+        log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
 
-        async def open_port() -> Any:
-            return await listen(
+    async def _listen(self) -> Server:
+        listen: Any = serve  # Any: mypy cannot know that each connection is a GameConnection
+        try:
+            server: Server = await listen(
                 GameConnection.play,
                 self.host,
                 self.port,
@@ -524,20 +535,10 @@ class GameServer(Game):
                 logger=wire_log,
                 backlog=1,  # connections that are taken in before everybody else has a turn
             )
-
-        opening: asyncio.Future[Server] = asyncio.ensure_future(open_port())
-        try:
-            server = self._server = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            self._server = await opening
-            await self.stop()  # nothing goes on listening that nobody knows of
-            raise
         except OSError as error:
             reason, advice = error.strerror or error, "end the other program, or take another port"
             where = f"{self.host}, port {self.port}"
             raise OSError(f"cannot listen on {where}: {reason}; {advice} (0: any free)") from error
-        finally:
-            self.running = self._server is not None
         for listening in server.sockets:
             # One read then takes in a few hundred messages of a flood, not thousands.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -548,8 +549,7 @@ class GameServer(Game):
         if not all(host.startswith(("127.", "::1")) for host, _ in addresses):
             warning = "other machines can reach port %d: no password, no encryption"
             log.warning(warning + "; not for the Internet", self.port)
-        self._start_task(GameConnection.watch_for_silence(self))
-        log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
+        return server
 
     async def stop(self) -> None:
         """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
@@ -606,7 +606,6 @@ class GameServer(Game):
 
 HANDSHAKES = 1000  # connections that may be shaking hands when all the players are there
 HANDSHAKE_SIZE = 16 * 1024  # bytes
-FORGOTTEN = Request("/", Headers())
 
 
 class Sparing(logging.Filter):
@@ -672,8 +671,10 @@ class GameConnection(ServerConnection):
 
     def name_in_url(self) -> str | None:
         """Return the name in ws://...?name=Аня, if there is one, and forget the handshake."""
-        query = self.request.path.partition("?")[2] if self.request else ""
-        self.request = FORGOTTEN  # for it may be long
+        assert self.request is not None
+        query = self.request.path.partition("?")[2]
+        self.request.path = ""  # it may be long, and the library keeps it
+        self.request.headers.clear()
         names = urllib.parse.parse_qs(query, keep_blank_values=True).get("name")
         return names[0] if names else None
 

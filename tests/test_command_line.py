@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -124,6 +126,16 @@ async def test_a_log_that_nobody_reads_stops_no_game() -> None:
             assert await player.hear_goodbye() == 1001
         assert await asyncio.wait_for(process.wait(), 10) == 0
     os.close(reading)
+
+
+def test_lines_of_the_log_that_nobody_takes_are_counted() -> None:
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(2)
+    handler = guessgame.LogQueue(lines)
+    for number in range(5):
+        handler.handle(logging.makeLogRecord({"msg": f"line {number}"}))
+    assert [lines.get_nowait().msg for _ in range(2)] == ["line 0", "line 1"]
+    handler.handle(logging.makeLogRecord({"msg": "line 5"}))
+    assert lines.get_nowait().msg == "line 5 (lost before this: 3 lines)"
 
 
 async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GameServer) -> None:
