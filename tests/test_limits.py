@@ -356,7 +356,7 @@ async def test_whoever_hangs_up_before_the_answers_is_no_line_in_the_log(
     for kind in (frame(9, b""), frame(1, b'{"guess": 1}')):
         with await connect_deaf(server.port) as visitor:
             heard = b""
-            while not heard.endswith('."'.encode()):  # the welcome
+            while not heard.endswith(b'."'):  # the welcome
                 heard += await loop.sock_recv(visitor, 4096)
             await loop.sock_sendall(visitor, kind * 200)
         await eventually(lambda: not server.connections)
