@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import functools
 import html
+import importlib
 import itertools
 import sys
 from pathlib import Path
@@ -164,16 +166,24 @@ players: dict[str, Player] = {}
 lines: list[asyncio.StreamWriter] = []
 
 
-async def start_lesson(**options: Any) -> GameServer:
+async def start_lesson(make: Callable[..., GameServer] = GameServer, **options: Any) -> GameServer:
     """End what an earlier run of the cells has started, then start a server on a free port.
 
-    The options are those of GameServer; besides, `secret` is the number that it always draws.
+    The options are those of GameServer; besides, `secret` is the number that it always draws, and
+    `make` another kind of server.
     """
     await end_lesson()
     if "secret" in options:
         secret = options.pop("secret")
         options["draw"] = lambda low, high: secret
-    server = GameServer(port=0, **options)
+    return await start_another(make, **options)
+
+
+async def start_another(make: Callable[..., GameServer] = GameServer, **options: Any) -> GameServer:
+    """Start a server beside that of the lesson; the one of an earlier run of the cell stops first."""
+    while len(servers) > 1:
+        await servers.pop().stop()
+    server = make(port=0, **options)
     servers.append(server)
     await server.start()
     return server
@@ -264,6 +274,15 @@ def poster(title: str, values: dict[str, float], unit: str = "") -> str:
 def picture(markup: str) -> widgets.VBox:
     """Show painted HTML as the result of a cell."""
     return widgets.VBox([widgets.HTML(STYLE), widgets.HTML(markup)]).add_class("gg")
+
+
+def join_card(page: str) -> widgets.VBox:
+    """Show the address of the game for the last row of a hall; with a QR code, if segno is installed."""
+    code = ""
+    with contextlib.suppress(ImportError):
+        segno = importlib.import_module("segno")
+        code = segno.make(page, error="m").svg_inline(border=4, light="#fff", omitsize=True)
+    return picture(f'<div class="gg-join"><b>{html.escape(page)}</b><div>{code}</div></div>')
 
 
 # --------------------------------------------------------------------------------------------------

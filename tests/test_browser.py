@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -293,9 +294,34 @@ def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
         wait_for_text(page, ".gg-bar", "bisection")
 
 
+def test_a_page_and_a_program_play_side_by_side(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "08_a_page_is_a_client") as learner:
+        page, kernel = learner.page, learner.kernel
+        frame = page.frame_locator("iframe")
+        kernel.run("server.draw = lambda low, high: 77\nserver.begin_round()")
+        frame.locator("#guess").fill("50")
+        frame.locator("#send").click()
+        wait_for_text(page, ".gg-overheard", "page #2 → server")
+        wait_for_text(page, ".gg-overheard", '{"guess":50}')
+        frame.locator("#words", has_text="Меньше").wait_for()
+        press(page, "Ada guesses")
+        kernel.wait_for("ada.last_guess == 50")
+        last_two = "[words for _, who, words, _ in server.overheard if {!r} in who][-2:]"
+        for player in ("page #2", "Python Ada"):
+            guess, reply = kernel.value(last_two.format(player))
+            assert (json.loads(guess), reply) == ({"guess": 50}, '"Меньше"')
+        press(page, "Ada peeks")
+        frame.locator("#words", has_text="Игрок Ada угадал число 77!").wait_for()
+        wait_for_text(page, ".gg-overheard", "server → Python Ada, page #2")
+        press(page, "evil.example")
+        wait_for_text(page, ".gg-results", "The guarded one: HTTP 403")
+        wait_for_text(page, ".jp-RenderedMarkdown pre", "new WebSocket(")
+
+
 def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "08_a_whole_class") as learner:
+    with lesson(browser, lab, "09_a_whole_class") as learner:
         page = learner.page
+        wait_for_text(page, ".gg-join", learner.kernel.value("server.page"))
         page.locator(".widget-text input").fill("Somebody")
         page.keyboard.press("Tab")
         learner.kernel.wait_for("name.value == 'Somebody'")

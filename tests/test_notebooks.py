@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import re
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, AsyncIterator, Iterator
 
 import pytest
+from IPython.display import IFrame
 from websockets.asyncio.server import broadcast
 
 from broadcasting import Desks, try_out
@@ -26,13 +30,16 @@ from gameboard import (
     end_lesson,
     end_of_lesson,
     join,
+    join_card,
     paint_axis,
     paint_message,
+    start_another,
     start_lesson,
     states,
 )
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 from kernels import FRESH_ROUND, NOTEBOOKS, Kernel, code_cells, kernel
+from overheard import Overheard, OverheardServer, beside, piece_of_page
 
 
 def texts(markup: str) -> list[str]:
@@ -470,12 +477,133 @@ async def test_a_broadcast_reaches_those_who_read_whatever_bob_does() -> None:
     assert await try_out(nothing, messages=3) == ({"Ada": 0, "Bob": 0, "Cleo": 0, "Dan": 0}, 0)
 
 
+# The server of lesson 8, which can be overheard, the script of its page, and the address for a class
+
+
+def said(server: OverheardServer) -> list[str]:
+    """Return what a server has heard and said, without the times and the meanings."""
+    return [f"{who}: {words}" for _, who, words, _ in server.overheard]
+
+
+@pytest.fixture
+async def open_server() -> AsyncIterator[OverheardServer]:
+    """A server that can be overheard."""
+    server = OverheardServer(port=0, pause=60.5, draw=lambda low, high: SECRET)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_the_frames_of_a_page_and_of_a_program_are_listed_in_the_order_of_time(
+    open_server: OverheardServer,
+) -> None:
+    server = open_server
+    async with Player(server.url, "Ada"), wire(server.url, user_agent_header="Mozilla/5.0") as page:
+        for number in (50, SECRET):
+            await page.send({"guess": number})
+            await page.hear()
+        await page.connection.send("<b>")
+        await eventually(lambda: len(server.overheard) == 14)
+    await eventually(lambda: len(server.overheard) == 16)
+    welcome = '"Добро пожаловать! Угадайте число от 1 до 100."'
+    assert said(server)[:14] == [
+        "Python → server: GET /",
+        f"server → Python #1: {welcome}",
+        'Python #1 → server: {"name": "Ada"}',
+        'server → Python Ada: {"client_id": 1, "name": "Ada", "wins": 0}',
+        "page → server: GET /",
+        f"server → page #2: {welcome}",
+        'page #2 → server: {"guess": 50}',
+        'server → page #2: "Больше"',
+        'page #2 → server: {"guess": 42}',
+        'server → page #2: "Вы угадали!"',
+        'server → Python Ada: "Игрок #2 угадал число 42!"',
+        'server → Python Ada, page #2: {"client_id": 2, "wins": 1}',
+        "page #2 → server: <b>",
+        'server → page #2: {"error": "Это не JSON: отправьте, например, {\\"guess\\": 42}."}',
+    ]
+    assert sorted(said(server)[14:]) == ["Python Ada → server: (gone)", "page #2 → server: (gone)"]
+    times = [when for when, *_ in server.overheard]
+    assert times == sorted(times)
+    assert server.overheard[7][3] == "More: YOUR number is bigger than the secret one, so go down."
+
+
+async def test_a_name_in_the_address_is_no_frame_and_a_crowd_is_counted(open_server: OverheardServer) -> None:
+    server = open_server
+    async with wire(f"{server.url}/?name=%D0%AF") as one, wire(f"{server.url}/?name=") as two:
+        assert await one.hear() == {"client_id": 1, "name": "Я", "wins": 0}
+        assert "error" in await two.hear()
+        await one.connection.send(b"raw")
+        await one.hear()
+        assert [line for line in said(server) if "→ server" in line] == [
+            "Python → server: GET /?name=%D0%AF",
+            "Python → server: GET /?name=",
+            "Python Я → server: b'raw'",
+        ]
+        async with wire(server.url), wire(server.url):
+            server.broadcast("hello")
+    assert 'server → Python Я, Python #2, Python #3 and 1 more: "hello"' in said(server)
+
+
+async def test_what_was_overheard_is_shown_the_newest_on_top_and_escaped(open_server: OverheardServer) -> None:
+    async with wire(f"{open_server.url}/?name=%3Cb%3E") as guest:
+        await guest.hear()
+        await guest.connection.send("<i>")
+        await guest.hear()
+        shown = Overheard(open_server)
+        await eventually(lambda: "GET /" in shown.picture.value)
+        assert [text for text in texts(shown.picture.value) if "i&gt;" in text] == ["&lt;i&gt;"]
+        assert texts(shown.picture.value)[0].endswith("s, server → Python &lt;b&gt;")
+        assert "<i>" not in shown.picture.value
+        await shown.stop()
+
+
+async def test_a_page_stands_beside_the_parts_of_a_lesson(server: GameServer) -> None:
+    panel = Panel({})
+    row = beside(IFrame(server.page, 400, 560), panel).children[1]
+    assert f'src="{server.page}"' in row.children[0].value
+    assert row.children[1].children == (panel.view,)
+
+
+def test_the_script_of_the_page_is_shown_in_five_pieces() -> None:
+    titles = ["Connect", "Hear", "Send", "Show", "Come back"]
+    pieces = [piece_of_page(number).data for number in range(1, 6)]
+    for number, (title, piece) in enumerate(zip(titles, pieces), 1):
+        assert piece.startswith(f"```js\n// {number}. {title}: ")
+        assert piece.endswith("}\n```")
+        assert piece.count("```") == 2
+        assert len(re.findall(r"(?m)^// \d\. ", piece)) == 1
+    assert "What to press" not in pieces[4]
+    some = piece_of_page(2, "hear", "hearSentence").data
+    assert re.findall(r"function (\w+)", some) == ["hear", "hearSentence"]
+    assert some.startswith("```js\n// 2. Hear: ")
+    with pytest.raises(ValueError, match="the pieces are 1 to 5"):
+        piece_of_page(6)
+
+
+async def test_a_second_server_replaces_only_an_earlier_second_one() -> None:
+    first = await start_lesson()
+    second, third = await start_another(origins=["https://example.org"]), await start_another()
+    assert [server.running for server in (first, second, third)] == [True, False, True]
+    await end_lesson()
+    assert [server.running for server in (first, second, third)] == [False] * 3
+
+
+def test_the_address_for_a_class_has_a_code_only_with_segno(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert texts(join_card("http://192.168.1.20:8765/<").children[1].value) == ["http://192.168.1.20:8765/&lt;"]
+    code = SimpleNamespace(svg_inline=lambda **options: "<svg></svg>")
+    monkeypatch.setitem(sys.modules, "segno", SimpleNamespace(make=lambda content, error: code))
+    assert "<svg></svg>" in join_card("http://192.168.1.20:8765/").children[1].value
+
+
 # Real kernels
 
 DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
+PAGE_LESSON = PROJECT / "notebooks" / "08_a_page_is_a_client.ipynb"
 
 # The kernel has tasks of its own, which come and go. The code of a cell is in a "file" named ipykernel_...
-OUR_FILES = ("guessgame", "gameboard", "broadcasting", "websockets", "ipykernel_")
+OUR_FILES = ("guessgame", "gameboard", "broadcasting", "overheard", "websockets", "ipykernel_")
 OUR_TASKS = f"""[
     repr(task) for task in __import__("asyncio").all_tasks()
     if any(name in task.get_coro().cr_code.co_filename for name in {OUR_FILES})
@@ -625,3 +753,70 @@ def test_the_command_line_runs_in_a_notebook(jupyter: Kernel) -> None:
         assert re.search(r"^bot +wins +guesses$", printed, re.MULTILINE)
         jupyter.click("board.start_button")  # the notebook still reacts
         jupyter.wait_for("board.running in (True, False)")
+
+
+def test_the_doors_of_the_page_lesson_let_in_and_refuse(jupyter: Kernel) -> None:
+    jupyter.run_all(PAGE_LESSON)
+    jupyter.run("import gc, gameboard; panels = [o for o in gc.get_objects() if type(o) is gameboard.Panel]")
+    jupyter.run("press = {label: button for panel in panels for label, button in panel.buttons.items()}")
+    jupyter.run("results = [panel for panel in panels if 'evil.example' in panel.buttons][0].results")
+    for label, guarded in (
+        ("No Origin at all", "welcome!"),
+        ("The page's own origin", "welcome!"),
+        ("evil.example", "HTTP 403"),
+    ):
+        jupyter.click(f"press[{label!r}]")
+        answer = f"The open server: welcome! The guarded one: {guarded}"
+        jupyter.wait_for(f"{answer!r} in ([*results] or [''])[0] and {label.split()[-1]!r} in results[0]")
+    jupyter.click("press['Ada guesses']")
+    jupyter.wait_for("""('Python Ada → server', '{"guess": 50}') in [line[1:3] for line in server.overheard]""")
+    jupyter.click("press['Ada peeks']")
+    jupyter.wait_for("server.rounds_played == 1")
+    jupyter.run("await gameboard.end_lesson()")
+    assert jupyter.value("(server.running, guarded.running)") == (False, False)
+
+
+WRONG = {
+    "url_of_page": [
+        'return f"ws://{host}:{port}/?name={name}"',
+        "return f\"ws://{host}:{port}/?name={quote(name or '')}\"",
+        "return f\"ws://{host}:{port}/{'?name=' + quote(name) if name else ''}\"",
+        "return f\"http://{host}:{port}/{'?name=' + quote(name, safe='') if name else ''}\"",
+    ],
+    "waiting_time": [
+        "return min(30, 2**failures)",
+        "return 2**failures * (0.5 + luck)",
+        "return min(30, 2**failures * (0.5 + luck))",
+        "return min(30, 2**failures) * luck",
+        "return min(30, 2 * failures) * (0.5 + luck)",
+    ],
+    "number_in": [
+        'import re; return int(re.findall(r"\\d+", sentence)[0])',
+        'import re; found = re.findall(r"-?\\d+", sentence); return int(found[-1]) if found else None',
+        'import re; found = re.search(r"число (-?\\d+)", sentence); return int(found[1]) if found else None',
+        'import re; found = re.search(r"число (\\d+)!$", sentence); return int(found[1]) if found else None',
+        "return 67",
+        "pass",
+    ],
+}
+
+
+def test_the_exercises_of_the_page_lesson_accept_their_solutions_and_nothing_wrong(jupyter: Kernel) -> None:
+    jupyter.run_all(PAGE_LESSON)
+    cells = json.loads(PAGE_LESSON.read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    solutions = re.findall(r"<summary>Solution</summary>\n\n```python\n(.*?)```", prose, re.DOTALL)
+    exercises = [source for source in code_cells(PAGE_LESSON) if "raise NotImplementedError" in source]
+    assert len(solutions) == len(exercises) == len(WRONG)
+    for (name, attempts), exercise, solution in zip(WRONG.items(), exercises, solutions):
+        signature, check = exercise.split("    raise NotImplementedError\n")
+        assert name in signature
+
+        def verdict(definition: str) -> str:
+            [output] = jupyter.run(definition + check)  # noqa: B023
+            return str(ast.literal_eval(output["data"]["text/plain"]))
+
+        assert verdict(signature + "    raise NotImplementedError\n") == "not yet"
+        assert verdict(solution) == "well done!"
+        for attempt in attempts:
+            assert verdict(f"{signature}    {attempt}\n").startswith("not yet: "), attempt
