@@ -22,10 +22,10 @@ Read from top to bottom. On a first reading skip from `class GameServer` to `cla
 the game is complete, and what follows opens and guards it.
 
     messages           what travels, and what it means in English
-    rules              one round, and the players' names; no network yet
+    rules              one round; no network yet
     the game           `Game` plays it with everybody who connects
     open and close     `GameServer` is the game on a port, with all its options
-    limits             `GameConnection` sees to it that nobody spoils the game for the others
+    limits             names and connections that could spoil the game for the others
     the page           what a browser gets that asks for http:// instead of ws://
     the client         `Player`; a `Bot` is a player with a strategy; you can play in a terminal
     the command line   `python guessgame.py serve`, and then `python guessgame.py play`
@@ -165,7 +165,7 @@ def explain(message: Message) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# Rules: one round, and the players' names; no network yet
+# Rules: one round; no network yet
 # --------------------------------------------------------------------------------------------------
 
 
@@ -202,45 +202,6 @@ class Round:
             return MORE
         self.over = True
         return YOU_WON
-
-
-# Cyrillic and Greek letters that look like Latin ones, as small letters or as capitals, and what
-# looks like 3 or #: those of Unicode's list of confusables (UTS #39) that a keyboard can type.
-TWINS = str.maketrans(
-    "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
-    "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
-)
-# Fillers, a blank, the joiner of emoji, and what chooses the variant of a character.
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]"
-)
-
-
-def skeleton(name: str) -> str:
-    """Make names equal that a reader would take for the same: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
-    name = unicodedata.normalize("NFKD", name.replace("№", "#"))
-    return INVISIBLE.sub("", name).casefold().translate(TWINS)
-
-
-def check_name(name: object) -> str:
-    """Return the name without spaces around it; raise ValueError, with a sentence if bad.
-
-    A name must not pass for nothing, for an id, or for a sentence of the game: as in "Игрок Аня
-    угадал число 5! Игрок Боря угадал число 67!"
-    """
-    name = name.strip() if isinstance(name, str) else ""
-    bare = skeleton(name)
-    kinds = [unicodedata.category(character) for character in INVISIBLE.sub("", name)]
-    if (
-        not 1 <= len(name) <= 32
-        or not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
-        or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # So: emoji are such symbols
-        or "MMM" in "".join(kind[0] for kind in kinds)  # marks that pile up over other lines
-        or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
-        or re.fullmatch(r"#+[\doil]+#*", re.sub(r"[^\w#]|_", "", bare))
-    ):
-        raise ValueError(BAD_NAME)
-    return name
 
 
 # --------------------------------------------------------------------------------------------------
@@ -603,6 +564,45 @@ class GameServer(Game):
 # --------------------------------------------------------------------------------------------------
 # Limits: nobody spoils the game for the others
 # --------------------------------------------------------------------------------------------------
+
+# Cyrillic and Greek letters that look like Latin ones, as small letters or as capitals, and what
+# looks like 3 or #: those of Unicode's list of confusables (UTS #39) that a keyboard can type.
+TWINS = str.maketrans(
+    "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
+    "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
+)
+# Fillers, a blank, the joiner of emoji, and what chooses the variant of a character.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]"
+)
+
+
+def skeleton(name: str) -> str:
+    """Make names equal that a reader would take for the same: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
+    name = unicodedata.normalize("NFKD", name.replace("№", "#"))
+    return INVISIBLE.sub("", name).casefold().translate(TWINS)
+
+
+def check_name(name: object) -> str:
+    """Return the name without spaces around it; raise ValueError, with a sentence if bad.
+
+    A name must not pass for nothing, for an id, or for a sentence of the game: as in "Игрок Аня
+    угадал число 5! Игрок Боря угадал число 67!"
+    """
+    name = name.strip() if isinstance(name, str) else ""
+    bare = skeleton(name)
+    kinds = [unicodedata.category(character) for character in INVISIBLE.sub("", name)]
+    if (
+        not 1 <= len(name) <= 32
+        or not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
+        or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # So: emoji are such symbols
+        or "MMM" in "".join(kind[0] for kind in kinds)  # marks that pile up over other lines
+        or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
+        or re.fullmatch(r"#+[\doil]+#*", re.sub(r"[^\w#]|_", "", bare))
+    ):
+        raise ValueError(BAD_NAME)
+    return name
+
 
 HANDSHAKES = 1000  # connections that may be shaking hands when all the players are there
 HANDSHAKE_SIZE = 16 * 1024  # bytes

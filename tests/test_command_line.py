@@ -268,7 +268,7 @@ async def test_ctrl_c_ends_play_in_a_terminal(server: GameServer) -> None:
 
 EVIL = "\x1b[2J"  # clears the screen
 SAID: dict[str, list[Any]] = {
-    "in the name of a player": ["Вы угадали!", {"client_id": 1, "name": EVIL, "wins": 1}],
+    "in the name of a player": ["Вы угадали!", {"client_id": 1, "name": EVIL, "wins": 1}, guessgame.NEW_GAME],
     "as an error": [{"error": EVIL}],
     "in a sentence": [f"Игрок {EVIL} угадал число 5!"],
     "before the welcome": [],
@@ -276,7 +276,7 @@ SAID: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("where", SAID)
-@pytest.mark.parametrize("command", ["play --name bisection-1", "bots -n 1 --strategy bisection --delay 0 --rounds 1"])
+@pytest.mark.parametrize("command", ["play --name bisection-1", "bots -n 1 --strategy bisection --delay 0 --rounds 2"])
 async def test_nothing_that_a_server_says_can_rule_the_terminal(command: str, where: str) -> None:
     async def say(connection: ServerConnection) -> None:
         if where != "before the welcome":
