@@ -83,7 +83,10 @@ SENTENCES: dict[str, tuple[re.Pattern[str], str]] = {}
 
 def sentence(russian: str, english: str) -> str:
     """Return the Russian sentence, and remember how to recognise it and what it means."""
-    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(russian))
+    # Only a name may hold blanks: with more such gaps a long text would take minutes.
+    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", re.escape(russian)).replace(
+        r"player>\S+", "player>.+"
+    )
     SENTENCES[russian] = re.compile(gaps), english
     return russian
 
@@ -517,16 +520,17 @@ class GameServer(Game):
 
         Safe to call at any moment, also twice. Who does not answer the goodbye in time is cut off.
         """
-        if self._server is None:
+        server = self._server
+        if server is None:
             return
         # First nobody else comes in: asyncio stumbles over those who do while the server closes.
         with contextlib.suppress(NotImplementedError):  # on Windows
-            for listening in self._server.sockets:
+            for listening in server.sockets:
                 asyncio.get_running_loop().remove_reader(listening.fileno())
         for _ in range(3):
             await asyncio.sleep(0)
-        self._server.close()
-        closed = asyncio.ensure_future(self._server.wait_closed())
+        server.close()
+        closed = asyncio.ensure_future(server.wait_closed())
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
         # The library would wait for ever for a player who does not read, or half a handshake.
         for connection in list(self.connections):
@@ -536,7 +540,8 @@ class GameServer(Game):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._server, self.running = None, False
+        if self._server is server:  # and not another one, if this was called twice
+            self._server, self.running = None, False
         log.info("stopped")
 
     @property
@@ -573,7 +578,8 @@ TWINS = str.maketrans(
 )
 # Fillers, a blank, the joiner of emoji, and what chooses the variant of a character.
 INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\u180f\U0001d159\U000e0100-\U000e01ef]"
 )
 
 
@@ -590,11 +596,12 @@ def check_name(name: object) -> str:
     угадал число 5! Игрок Боря угадал число 67!"
     """
     name = name.strip() if isinstance(name, str) else ""
+    if not 1 <= len(name) <= 32:
+        raise ValueError(BAD_NAME)  # before a long one costs any time
     bare = skeleton(name)
     kinds = [unicodedata.category(character) for character in INVISIBLE.sub("", name)]
     if (
-        not 1 <= len(name) <= 32
-        or not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
+        not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
         or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # So: emoji are such symbols
         or "MMM" in "".join(kind[0] for kind in kinds)  # marks that pile up over other lines
         or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
@@ -637,6 +644,7 @@ log.addFilter(sparing)
 wire_log = logging.getLogger("guessgame.websockets")
 wire_log.setLevel(logging.WARNING)
 wire_log.addFilter(lambda record: record.msg != "opening handshake failed")
+wire_log.addFilter(sparing)
 
 
 class GameConnection(ServerConnection):
@@ -663,7 +671,7 @@ class GameConnection(ServerConnection):
         self.game.knocking.pop(self, None)
         try:
             await self.game.play_with(self)
-        except ConnectionClosed:
+        except (ConnectionClosed, ConnectionError):
             pass  # left without a goodbye, which is as good
         except (IndexError, UnicodeDecodeError):
             # websockets 13 lets these through: the end, and text that is not UTF-8.
@@ -741,6 +749,8 @@ class GameConnection(ServerConnection):
         if frames and not frames[-1]:  # an empty one stands for the end
             with contextlib.suppress(OSError, RuntimeError):
                 self.transport.write_eof()
+            # Whoever has said goodbye, and stays, would be read for ever.
+            self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def cut_off(self, about: str, *values: int) -> None:
         """End this connection at once, and log why."""
@@ -788,6 +798,8 @@ class GameConnection(ServerConnection):
 
     def let_in(self, request: Request, response: Response) -> Response:
         """Refuse one player too many, and note everybody who is not let in."""
+        if response.status_code != 101:
+            self.protocol.eof_sent = False  # else the library stumbles over a second request
         if response.status_code == 101:
             here, most = self.remote_address[0], self.game.per_address
             others = [client.connection for client in self.game.clients.values()]
@@ -869,7 +881,7 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
 WELCOME_TIMEOUT = 10.0  # seconds; a server of this game welcomes at once
-LONGEST_MESSAGE = 64 * 1024  # bytes
+LONGEST_MESSAGE = 8 * 1024  # bytes
 FIELDS = {"error": str, "countdown": int, "client_id": int, "name": str, "wins": int}
 
 PlayerType = TypeVar("PlayerType", bound="Player")
@@ -1050,8 +1062,10 @@ class Player:
         if (
             not isinstance(message, (str, dict))
             or (self._last is None and kind != WELCOME)
+            or (kind == WELCOME and int(gaps["low"]) > int(gaps["high"]))
             or any(type(value) is not expected for value, expected in known)
             or ("client_id" in fields) != ("wins" in fields)
+            or any(isinstance(value, (list, dict)) for value in fields.values())
         ):
             raise ValueError(f"a server of this game does not say {message!r} now")
         previous, self._last = self._last, kind

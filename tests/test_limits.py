@@ -11,6 +11,7 @@ import random
 import re
 import socket
 import ssl
+import struct
 import time
 import tracemalloc
 from typing import AsyncIterator
@@ -394,6 +395,26 @@ async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
                 await server.stop()
                 assert not server.connections
         gc.collect()  # a connection that is still open complains here
+
+
+@pytest.mark.parametrize("goodbye", [frame(8, b"\x03\xe8"), b"\x81\x00", b"\x81\xff" + b"\x7f" * 8])
+async def test_whoever_says_goodbye_or_breaks_the_rules_and_stays_is_gone(goodbye: bytes) -> None:
+    async with game(ping_interval=None) as server, deaf_players(server) as [visitor]:
+        visitor.sendall(goodbye)
+        await eventually(lambda: not server.clients)
+        await eventually(lambda: not server.connections)
+
+
+async def test_whoever_breaks_off_without_having_read_is_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with game(rate=1e6, max_backlog=33_000) as server, deaf_players(server) as [deaf]:
+        flood = asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 1}') * 50_000)
+        sending = asyncio.ensure_future(flood)
+        await eventually(lambda: backlogs(server)[0] > 2**15)
+        sending.cancel()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        deaf.close()
+        await eventually(lambda: not server.connections)
+    assert "Traceback" not in caplog.text
 
 
 async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:

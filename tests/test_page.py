@@ -87,6 +87,15 @@ async def test_a_page_costs_no_seat(caplog: pytest.LogCaptureFixture) -> None:
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+async def test_two_requests_at_once_are_no_traceback(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    await asyncio.wait_for(reader.read(), PATIENCE)
+    await eventually(lambda: not server.connections)
+    writer.close()
+    assert "Traceback" not in caplog.text
+
+
 async def test_who_only_loads_pages_disturbs_nobody(server: GameServer) -> None:
     with contextlib.ExitStack() as stack:
         for beginning in (b"", b"GET / HTTP/1.1\r\nHo"):

@@ -233,6 +233,7 @@ async def test_another_kind_of_server_is_told_from_ours(said: Any, monkeypatch: 
 BAD_SHAPES = [
     {"client_id": 1}, {"wins": 1}, {"client_id": "1", "wins": 1}, {"client_id": 1, "wins": True}, {"error": 5},
     {"error": None}, {"countdown": "soon"}, {"client_id": 1, "name": ["Аня"], "wins": 1}, ["Меньше"], 5, None,
+    {"x": [{}]}, {"x": {}},
 ]  # fmt: skip
 
 
@@ -241,6 +242,12 @@ async def test_a_message_of_another_shape_ends_the_connection(said: Any) -> None
     async with strange_server(WELCOME, HEAR, said, LESS) as url, Player(url) as player:
         with pytest.raises(ServerGone, match="not of this game"):
             await player.guess(50)
+
+
+async def test_a_welcome_to_an_impossible_range_ends_the_connection() -> None:
+    async with strange_server("Добро пожаловать! Угадайте число от 90 до 5.") as url:
+        with pytest.raises(ServerGone, match="not of this game"):
+            await Player(url).join()
 
 
 async def test_a_message_of_another_size_ends_the_connection() -> None:

@@ -85,7 +85,7 @@ BAD_NAMES = [
     "", "   ", "x" * 33, "a\nb", "a\0", "\x1b[31m", "a\u202eb", "\ud800", 5, None, ["a"], "Ан\u200dя",
     "#3", "#34", "# 3", "＃3", "№3", "♯3", "#З", "(#3)", "#\u115f3", "#\u200d3", "#³", "#③", "#lO", "[# 12 ]", "№ 7",
     "\u3164", "\u115f", "\uffa0", "\u2800", "\u034f", "\ufe0f", "\u3164\u2800", "\u0301", "...", "#", "-", "??",
-    "a" + "\u0301" * 3, "a" + "\u0301" * 31,
+    "\U0001d159", "a" + "\u0301" * 3, "a" + "\u0301" * 31,
     "Аня!", "Аня！", "Аня‼", "Аняǃ", "Аня❗", "Аня угадал число 5! Игрок Боря", "Аня угадал число 5", "Аня УГАДАЛ",
 ]  # fmt: skip
 
@@ -100,7 +100,7 @@ LOOK_ALIKES = [
     ("Аня", "Aня"), ("Аня", "аНЯ"), ("Аня", "А\u200dня"), ("Аня", "Аня\u3164"), ("Аня", "Аня\u2800"),
     ("Аня", "Аня\u034f"), ("Аня", "Аня\ufe0f"), ("Аня", "\u115fАня"), ("Аня", "Ан\uffa0я"), ("Anna", "Ａｎｎａ"),
     ("COP", "СОР"), ("NIKO", "ΝΙΚΟ"), ("Τом", "Tom"), ("Зоя", "3оя"), ("é", "e\u0301"),
-    ("❤", "❤️"), ("Йорк", "И\u0306орк"),
+    ("Аня", "Аня\U000e0100"), ("❤", "❤️"), ("Йорк", "И\u0306орк"),
 ]  # fmt: skip
 
 
@@ -110,6 +110,18 @@ async def test_a_name_that_looks_like_another_is_taken(server: GameServer, names
         assert await player.ask({"name": names[0]}) == {"client_id": 1, "name": names[0], "wins": 0}
         error(await other.ask({"name": names[1]}))
         assert await other.ask({"name": "Боря"}) == {"client_id": 2, "name": "Боря", "wins": 0}
+
+
+def test_a_long_text_is_recognised_at_once() -> None:
+    for gap in (" до ", "число", " ", "x"):
+        text = "Догадка — целое число от " + gap * 5000 + ": отправьте, например, " * 1400 + "x"
+        assert recognise(text) == ("", {}), "which took minutes"
+
+
+def test_a_long_name_is_refused_before_it_costs_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(guessgame, "skeleton")
+    with pytest.raises(ValueError, match="^Имя — от 1 до 32"):
+        check_name("ﷺ" * 335)
 
 
 @given(st.text())
@@ -463,6 +475,16 @@ async def test_what_json_cannot_say_is_not_sent(server: GameServer) -> None:
         with pytest.raises(ValueError, match="JSON"):
             server.broadcast({"number": math.nan})
         assert await player.ask({"guess": 50}) == "Больше"
+
+
+async def test_stopping_twice_at_once_is_safe() -> None:
+    for moments in range(16):
+        async with game() as server:
+            stopping = asyncio.ensure_future(server.stop())
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            await asyncio.gather(stopping, server.stop())
+            assert not server.running
 
 
 async def test_a_port_in_use_is_an_os_error(server: GameServer) -> None:
