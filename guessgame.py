@@ -83,10 +83,8 @@ SENTENCES: dict[str, tuple[re.Pattern[str], str]] = {}
 
 def sentence(russian: str, english: str) -> str:
     """Return the Russian sentence, and remember how to recognise it and what it means."""
-    # Only a name may hold blanks: with more such gaps a long text would take minutes.
-    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", re.escape(russian)).replace(
-        r"player>\S+", "player>.+"
-    )
+    gaps = re.sub(r"\\{(low|high|number)\\}", r"(?P<\1>\\S+)", re.escape(russian))
+    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", gaps)  # one at most: with two it may take minutes
     SENTENCES[russian] = re.compile(gaps), english
     return russian
 
