@@ -879,7 +879,7 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
 WELCOME_TIMEOUT = 10.0  # seconds; a server of this game welcomes at once
-LONGEST_MESSAGE = 8 * 1024  # bytes
+LONGEST_MESSAGE = 32 * 1024  # bytes
 FIELDS = {"error": str, "countdown": int, "client_id": int, "name": str, "wins": int}
 
 PlayerType = TypeVar("PlayerType", bound="Player")
