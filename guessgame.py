@@ -423,12 +423,13 @@ class GameServer(Game):
         if isinstance(origins, str):
             raise ValueError(f"origins is a list: give [{origins!r}]")
         for origin in origins or []:
-            if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?", origin):
+            if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?|null", origin):
                 raise ValueError(f"{origin!r} is no origin: give one like https://example.org")
         super().__init__(low, high, pause, draw)
         self.host, self.port = host, port
         # Browsers write it in small letters. Other programs send none (None), or any they like.
-        self.origins: Any = origins and [*(origin.lower().rstrip("/") for origin in origins), None]
+        pages = [origin.lower().rstrip("/") for origin in origins or []]
+        self.origins: Any = None if origins is None else [*pages, None]
         self.max_size, self.max_players, self.per_address = max_size, max_players, per_address
         self.rate, self.max_backlog = rate, max_backlog
         self.ping_interval, self.ping_timeout = ping_interval or None, ping_timeout or None

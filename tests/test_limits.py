@@ -85,8 +85,16 @@ async def test_only_pages_of_other_origins_are_refused() -> None:
 
 @pytest.mark.parametrize("origin", ["https://Game.Example/", "HTTPS://GAME.EXAMPLE", "https://game.example"])
 async def test_an_origin_may_be_written_as_people_write_it(origin: str) -> None:
-    async with game(origins=[origin]) as server, wire(server.url, origin="https://game.example"):
+    async with game(origins=["null", origin]) as server, wire(server.url, origin="https://game.example"):
         pass
+
+
+async def test_with_an_empty_list_of_origins_programs_alone_come_in() -> None:
+    async with game(origins=[]) as server, wire(server.url):
+        with pytest.raises(InvalidStatus) as refused:
+            async with wire(server.url, origin="https://game.example"):
+                pass
+        assert refused.value.response.status_code == 403
 
 
 async def test_one_player_too_many_from_one_address_is_refused_until_another_leaves() -> None:
