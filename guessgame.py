@@ -1484,7 +1484,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
     """Run a command until it, or Ctrl-C or SIGTERM, ends it; also inside of a running loop."""
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         asyncio.run(until_signal(command))
         return
@@ -1494,7 +1494,12 @@ def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
     except ImportError:
         import nest_asyncio
     nest_asyncio.apply()
-    asyncio.run(command)
+    try:
+        asyncio.run(command)
+    finally:
+        # The turn of the loop that called us still counts on callbacks that the nested run has taken.
+        for _ in range(10_000):
+            loop.call_soon(int)  # int() does nothing
 
 
 async def until_signal(command: Coroutine[Any, Any, None]) -> None:

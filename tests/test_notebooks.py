@@ -755,6 +755,24 @@ def test_the_command_line_runs_in_a_notebook(jupyter: Kernel) -> None:
         jupyter.wait_for("board.running in (True, False)")
 
 
+def test_bots_in_a_notebook_leave_the_kernel_alive_when_its_loop_has_more_to_do(jupyter: Kernel) -> None:
+    jupyter.run_all(DEMO)
+    jupyter.run("""
+        import asyncio, guessgame
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        def run_bots():
+            ended.set_result(guessgame.main(["bots", server.url, "-n", "1", "--delay", "0", "--rounds", "1"]))
+
+        loop.call_soon(run_bots)
+        for _ in range(500):
+            loop.call_soon(int)  # ready in the same turn of the loop
+        await ended
+    """)
+    assert jupyter.value("ended.result()") == 0
+
+
 def test_the_doors_of_the_page_lesson_let_in_and_refuse(jupyter: Kernel) -> None:
     jupyter.run_all(PAGE_LESSON)
     jupyter.run("import gc, gameboard; panels = [o for o in gc.get_objects() if type(o) is gameboard.Panel]")
