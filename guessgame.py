@@ -1497,7 +1497,7 @@ def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(command)
     finally:
-        # The turn of the loop that called us still counts on callbacks that the nested run has taken.
+        # The loop's turn that called us counts on callbacks that the nested run has taken.
         for _ in range(10_000):
             loop.call_soon(int)  # int() does nothing
 

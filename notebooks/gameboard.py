@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import dataclasses
 import functools
 import html
 import importlib
@@ -74,6 +75,7 @@ class Part:
 
     def __init__(self, name: str = "") -> None:
         self.name, self.loop = name, asyncio.get_running_loop()
+        self.began = self.loop.time()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.controls: list[widgets.Widget] = []
         self.note = widgets.HTML()
@@ -135,6 +137,13 @@ class Part:
         for task in others:
             task.cancel()
         return others
+
+    async def come_into_view(self) -> None:
+        """Let the browser scroll to the first control, once it shows it and the notebook has come to rest."""
+        while self.controls[0]._view_count == 0:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        self.controls[0].focus()
 
     async def stop(self) -> None:
         """Cancel everything else that still runs, and wait until it has ended."""
@@ -224,11 +233,16 @@ async def end_lesson() -> None:
         await servers.pop().stop()
 
 
-def end_of_lesson() -> Part:
-    """Show the button that ends the lesson."""
+def end_of_lesson(main: Part | None = None) -> Part:
+    """Show the button that ends the lesson.
+
+    After Run All Cells a learner sees the end of the notebook; the `main` part is brought into view.
+    """
     part = Part("the end")
     button = part.button("End this lesson", lambda _: end_lesson(), icon="stop", layout={"width": "auto"})
     part.show(widgets.Box([button], layout=LINE))
+    if main is not None and part.loop.time() - main.began < 10:
+        part.run(main.come_into_view())
     return part
 
 
@@ -243,11 +257,16 @@ def paint_message(message: Message, mark: str = "") -> str:
     return f"<p>{mark} {words} <small>{meaning}</small></p>"
 
 
+def colour(number: int) -> str:
+    """Return the colour of a row."""
+    return COLOURS[number % len(COLOURS)]
+
+
 def bars(values: dict[str, float], unit: str = "", full: float = 0) -> str:
     """Paint numbers as bars; the longest, or one of the value `full`, takes all the room."""
     longest = max([*values.values(), full, 1e-9])
     rows = "".join(
-        f'<div class="gg-bar" style="--c:{COLOURS[number % len(COLOURS)]}">'
+        f'<div class="gg-bar" style="--c:{colour(number)}">'
         f"<span>{html.escape(label)}</span>"
         f'<div><i style="width:{100 * value / longest:.1f}%"></i></div>'
         f"<b>{value:,.3g} {html.escape(unit)}</b></div>"
@@ -390,60 +409,100 @@ def pause_slider(server: GameServer, **layout: Any) -> widgets.FloatSlider:
 # --------------------------------------------------------------------------------------------------
 
 NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ivy", "Jo", "Kim", "Leo")
-INVITATION = "Choose a number and press Guess!, if you want to play along."
-# An arrow in the direction of the secret number, so that colour is never needed.
-HINTS = {LESS: "▲ go up", MORE: "▼ go down", YOU_WON: "★"}
+INVITATION = "<p>Play along: type a number, press Enter.</p>"
+# An arrow along the line, towards the secret number, so that colour is never needed.
+ARROWS = {LESS: "▶", MORE: "◀"}
+WAYS = {LESS: "go right", MORE: "go left"}
 
 
-def place(number: float, low: int, high: int) -> str:
-    """Where a number is on the line, in percent of its length."""
-    return f"{(number - low + 0.5) * 100 / (high - low + 1):.2f}"
+@dataclasses.dataclass
+class Seat:
+    """One row of the board. Of people from elsewhere we have no `player`: we only hear when they win."""
+
+    client_id: int | None
+    name: str
+    kind: str
+    player: Player | None
+    wins: int
+    fewest: int | None = None  # guesses that a win took
 
 
-def paint_axis(low: int, high: int) -> str:
-    """Paint the numbers above the lines."""
+def paint_lines(seats: Sequence[Seat], low: int, high: int) -> str:
+    """Paint the names and the lines: what stays. `paint_moves` moves what is on the lines."""
     size = high - low + 1
     quarters = [low - 1 + size * quarter // 4 for quarter in (1, 2, 3)]
     marks = range(low, high + 1) if size < 8 else [low, *quarters, high]
-    spans = "".join(f'<span style="left:{place(m, low, high)}%">{m}</span>' for m in marks)
-    return (
-        f'<div class="gg-row gg-axis"><div></div><div class="gg-line">{spans}</div>'
-        '<div class="gg-possible">possible</div><div>last guess and reply</div>'
-        "<div>rounds won</div></div>"
+    numbers = "".join(f'<span style="left:{place(mark, low, high)}">{mark}</span>' for mark in marks)
+    rows = "".join(
+        f'<div class="gg-row gg-seat{number}" style="--c:{colour(number)}">'
+        f'<div class="gg-name">{html.escape(seat.name)}<small>{html.escape(seat.kind)}</small></div>'
+        f'<div class="gg-line{"" if seat.player else " gg-unknown"}"><div class="gg-interval"></div>'
+        '<div class="gg-mark"></div><div class="gg-secret"></div></div></div>'
+        for number, seat in enumerate(seats)
     )
+    axis = f'<div class="gg-row gg-axis"><div>player</div><div class="gg-line">{numbers}<i></i></div></div>'
+    return f'<div class="gg-rows">{axis}{rows}</div>'
 
 
-def paint_player(player: Player, kind: str, colour: str, most_wins: int, secret: int | None, turn: bool) -> str:
-    """Paint one player: name, interval still possible, last guess and its reply, wins."""
-    low, high = player.range
-    percent = 100 / (high - low + 1)
-    left, width = (player.low - low) * percent, (player.high - player.low + 1) * percent
-    line = f'<div class="gg-interval" style="left:{left:.2f}%;width:{width:.2f}%"></div>'
-    for mark, number in (("gg-guess", player.last_guess), ("gg-secret", secret)):
-        if number is not None:
-            line += f'<div class="{mark}" style="left:{place(number, low, high)}%"></div>'
-    guess = "" if player.last_guess is None else str(player.last_guess)
-    verdict = player.last_verdict or ""
-    possible = f"{player.low}" if player.low == player.high else f"{player.low}–{player.high}"
-    marks = " gg-turn" * turn + " gg-found" * (verdict == YOU_WON)
-    return (
-        f'<div class="gg-row{marks}" style="--c:{colour}">'
-        f'<div class="gg-name">{html.escape(player.name or "?")}'
-        f"<small>{html.escape(kind)}</small></div>"
-        f'<div class="gg-line">{line}</div><div class="gg-possible">{possible}</div>'
-        f'<div class="gg-reply"><b>{guess}</b> {verdict} '
-        f"<small>{HINTS.get(verdict, '')}</small></div>"
-        f'<div class="gg-wins"><b>{player.wins}</b>'
-        f'<i style="width:{player.wins * 90 / max(5, most_wins):.0f}px"></i></div></div>'
-    )
+def place(number: float, low: int, high: int) -> str:
+    """Say where a number is on a line."""
+    return f"{(number - low + 0.5) * 100 / (high - low + 1):.2f}%"
 
 
-def paint_head(title: str, below: str, count: str = "", mood: str = "") -> str:
-    """Paint the line above the board: what is happening, and the countdown."""
-    return (
-        f'<div class="gg-head {mood}"><b>{html.escape(title)}</b>'
-        f'<div class="gg-count">{count}</div><div>{html.escape(below)}</div></div>'
-    )
+def paint_moves(
+    seats: Sequence[Seat], span: tuple[int, int], found: int | None, winner: int | None, secret: int | None
+) -> str:
+    """Paint a style sheet that moves bars and marks: the elements live on, so they glide."""
+    at = functools.partial(place, low=span[0], high=span[1])
+    wide = (span[1] - span[0] + 1) / 80  # for the last row of a hall
+    sheet = ""
+    if found is not None:
+        sheet += f'.gg-axis{{--at:{at(found)};--shown:1;--number:"{found}"}}'
+    if secret is not None:
+        sheet += f".gg-rows{{--secret:{at(secret)};--dots:1}}"
+    for number, seat in enumerate(seats):
+        player, won, style = seat.player, seat.client_id == winner, ""
+        if found is not None:  # everybody is told
+            style += f"--from:{at(found - wide)};--to:{at(found + wide)};"
+            style += "--row:var(--c);--text:#fff;--bar:#fff;" if won else "--told:gg-told;"
+        elif player:
+            style += f"--from:{at(player.low - 0.5)};--to:{at(player.high + 0.5)};"
+        if player and player.last_guess is not None:
+            arrow = ARROWS.get(player.last_verdict or "", "★" * won)
+            ink = 1 if found is None or won else 0.35
+            style += f'--mark:{at(player.last_guess)};--ink:{ink};--arrow:"{arrow}";'
+            style += "--side:-22px;" * (player.last_verdict == MORE)
+        sheet += f".gg-seat{number}{{{style}}}"
+    return f"<style>{sheet}</style>"
+
+
+def paint_replies(seats: Sequence[Seat], found: int | None, winner: int | None, turn: Player | None) -> str:
+    """Paint what stands right of the lines: the last guess and its reply, the wins."""
+    rows = '<div class="gg-row gg-axis"><div>last guess, reply</div><div>wins</div></div>'
+    for number, seat in enumerate(seats):
+        player, won = seat.player, found is not None and seat.client_id == winner
+        guess, verdict = (player.last_guess, player.last_verdict or "") if player else (found if won else None, "")
+        if found is not None:
+            below = "★ found it!" if won else f"is told: it was {found}"
+        elif player is None:
+            below = "we hear only of wins"
+        else:
+            left = f"{player.low}" if player.low == player.high else f"{player.low}–{player.high}"
+            below = f"{WAYS.get(verdict, 'it is one of')}: {left}"
+        reply = f"<b>{'' if guess is None else guess}</b> {verdict} {ARROWS.get(verdict, '')}<small>{below}</small>"
+        shaded = " gg-turn" * (player is turn is not None)
+        best = "" if seat.fewest is None else f"best: {seat.fewest}"
+        rows += f'<div class="gg-row gg-seat{number}{shaded}" style="--c:{colour(number)}">'
+        rows += f'<div class="gg-reply">{reply}</div><div class="gg-wins"><b>{seat.wins}</b>'
+        rows += f"<small>{best}</small></div></div>"
+    return f'<div class="gg-replies">{rows}</div>'
+
+
+def in_words(names: Sequence[str], most: int = 3) -> str:
+    """Write a list of names as one says it, a long one as a number."""
+    if len(names) > most:
+        return f"{len(names)} players"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 class Board(Part):
@@ -453,7 +512,8 @@ class Board(Part):
         board
 
     Every player on it, the learner too, is a client with a connection of its own: the board shows
-    what they heard. Only the secret number and the count of the rounds come from the server itself.
+    what they heard. Only the secret number, the count of the rounds, and who else is here come from
+    the server itself.
     """
 
     def __init__(self, server: GameServer) -> None:
@@ -461,51 +521,67 @@ class Board(Part):
         self.server = server
         self.you = Player(server.url, "You", on_message=self._hear)
         self.bots: list[Bot] = []
-        self.news: collections.deque[Message] = collections.deque(maxlen=6)
-        self.winner = ""
-        self.countdown: int | None = None
-        self.guesses_of_removed_bots = 0
         self.playing: dict[Bot, asyncio.Task[None]] = {}
         self.running = False
+        self.news: collections.deque[Message] = collections.deque(maxlen=6)
+        self.found: int | None = None  # in the pause: the number
+        self.winner: int | None = None  # and the client who found it
+        self.told: Message = ""  # and what everybody else was told
+        self.countdown: int | None = None
+        self.scores: dict[int, int] = {}  # of everybody, as announced
+        self.guesses_before: dict[Player, int] = {}  # when this round began
+        self.fewest: dict[Player, int] = {}  # guesses that a win took
+        self.record = ""  # the fewest of all
         self._next_turn = 0
         more = (f"Bot {number}" for number in itertools.count(len(NAMES) + 1))
         self._names = itertools.chain(NAMES, more)
-        self.head, self.rows, self.announcements, self.reply = (widgets.HTML() for _ in range(4))
-        self.show(self.head, *self._make_desk(), self.rows, self.announcements)
-        self._show_answer(INVITATION)
+        self.head, self.lines, self.moves, self.replies = (widgets.HTML() for _ in range(4))
+        self.reply, self.announcements = widgets.HTML(), widgets.HTML()
+        self.field = widgets.Box([self.lines, self.replies]).add_class("gg-field")
+        self.show(self.head, self.moves, self.field, *self._make_desk())
+        self.view.add_class("gg-board")
+        self._answer(INVITATION)
 
     def _make_desk(self) -> Iterable[widgets.Widget]:
-        """Build the controls, each with what it does."""
-        wide = {
-            "style": {"description_width": "200px"},
-            "layout": {"width": "430px", "max_width": "100%"},
-        }
-        self.start_button = self.button("Start the bots", self._start_or_pause, icon="play", button_style="primary")
-        self.step_button = self.button("One guess", self._step, icon="step-forward", tooltip="by the next bot in turn")
-        self.strategy = self.watched(widgets.Dropdown(options=list(STRATEGIES), layout={"width": "130px"}))
-        self.add_button = self.button("Add a bot", self._add, icon="plus")
-        self.remove_button = self.button("Remove a bot", self._remove, icon="minus")
+        """Build the controls: first what everybody uses, then what can be folded away."""
+
+        def width(pixels: int) -> dict[str, Any]:
+            return {"layout": {"width": f"{pixels}px"}}
+
+        wide = {"style": {"description_width": "200px"}, "layout": {"width": "415px", "max_width": "100%"}}
+        short: dict[str, Any] = {"style": {"description_width": "auto"}, **width(145)}
+        # The browser counts how often it shows this box (see come_into_view).
+        self.number = self.watched(widgets.Text(description="Your guess", placeholder="50", _view_count=0, **short))
+        self.your_name = widgets.Text(self.you.name, description="Your name", continuous_update=False, **short)
+        self.watched(self.your_name, self._rename)
+        enter = self.callback(self._guess)
+        self.number.on_msg(lambda _, content, buffers: enter(content) if content.get("event") == "submit" else None)
+        self.guess_button = self.button("Guess!", self._guess, button_style="success", **width(90))
+        self.start_button = self.button("Start the bots", self._start_or_pause, button_style="primary", **width(148))
+        self.step_button = self.button("One guess", self._step, tooltip="by the next bot in turn", **width(100))
         self.delay_slider = widgets.FloatSlider(
             1.0, min=0, max=3, description="Seconds between guesses", readout_format=".1f", **wide
         )
         self.watched(self.delay_slider, self._set_delay)
+        self.more = self.watched(
+            widgets.ToggleButton(False, description="More", icon="sliders", **width(90)), self._fold
+        )
+        self.full = self.watched(
+            widgets.ToggleButton(False, description="Full screen", icon="expand", **width(160)), self._fill
+        )
+        self.strategy = self.watched(widgets.Dropdown(options=list(STRATEGIES), **width(130)))
+        self.add_button = self.button("Add a bot", self._add, icon="plus")
+        self.remove_button = self.button("Remove a bot", self._remove, icon="minus")
         self.pause_slider = self.watched(pause_slider(self.server, **wide))
         self.secret = self.watched(widgets.Checkbox(False, description="Show the secret number", indent=False))
-        low, high = self.server.low, self.server.high
-        self.number = widgets.IntSlider((low + high) // 2, low, high, description="Your guess")
-        self.number.style.description_width = "90px"
-        self.guess_button = self.button("Guess!", self._guess, icon="paper-plane", button_style="success")
         line = functools.partial(widgets.Box, layout=LINE)
+        rare = [line([self.strategy, self.add_button, self.remove_button, self.secret]), line([self.pause_slider])]
+        self.folded = widgets.VBox([*rare, self.announcements], layout={"display": "none"})
         return (
-            line([self.watched(self.number), self.guess_button]),
+            line([self.your_name, self.number, self.guess_button, self.delay_slider]),
             self.reply,
-            line(
-                [
-                    *(self.start_button, self.step_button),
-                    *(self.strategy, self.add_button, self.remove_button),
-                ]
-            ),
-            line([self.delay_slider, self.pause_slider, self.secret]),
+            line([self.start_button, self.step_button, self.more, self.full]),
+            self.folded,
         )
 
     async def start(self, strategies: Iterable[Strategy]) -> Board:
@@ -534,6 +610,7 @@ class Board(Part):
         if not self.server.running:
             raise RuntimeError("the server of this board was stopped: run the cells from the top")
         bot = Bot(self.server.url, strategy, next(self._names), delay=self.delay_slider.value)
+        bot.on_message = functools.partial(self._count, bot)
         await bot.join()
         self.bots.append(bot)
         if self.running:
@@ -574,7 +651,7 @@ class Board(Part):
 
     async def _step(self, _: Any) -> None:
         if self.you.round_over:
-            self._show_answer("No bot guesses now: the round is over, wait for the new game.")
+            self._answer("<p>The round is over, so no bot guesses: wait for the new game.</p>")
         elif self.bots:
             bot = self.bots[self._next_turn % len(self.bots)]
             self._next_turn += 1
@@ -586,7 +663,6 @@ class Board(Part):
     async def _remove(self, _: Any) -> None:
         if self.bots:
             bot = self.bots.pop()
-            self.guesses_of_removed_bots += bot.guesses
             if bot in self.playing:
                 self.playing.pop(bot).cancel()
             await bot.leave()
@@ -595,31 +671,66 @@ class Board(Part):
         for bot in self.bots:
             bot.delay = self.delay_slider.value
 
-    async def _guess(self, _: Any) -> None:
-        # A browser may hold back the last move of a slider until the click has been handled.
-        await asyncio.sleep(0.05)
-        self._show_answer(paint_message(await self.you.guess(self.number.value)))
+    async def _fold(self, change: Any) -> None:
+        self.folded.layout.display = "flex" if self.more.value else "none"
 
-    def _show_answer(self, markup: str) -> None:
+    async def _fill(self, change: Any) -> None:
+        (self.view.add_class if self.full.value else self.view.remove_class)("gg-full")
+        self.full.description = "Leave full screen" if self.full.value else "Full screen"
+
+    async def _rename(self, _: Any) -> None:
+        if self.your_name.value != self.you.name:
+            self._answer(paint_message(await self.you.rename(self.your_name.value)))
+            self.your_name.value = self.you.name or ""
+
+    async def _guess(self, _: Any) -> None:
+        # A browser may hold back what was typed last until the click has been handled.
+        await asyncio.sleep(0.05)
+        typed, self.number.value = self.number.value.strip(), ""
+        try:
+            number = int(typed)
+        except ValueError:
+            self._answer("<p>Type a number first, then press Enter or <b>Guess!</b></p>")
+        else:
+            self._answer(f"<b>{number}</b>" + paint_message(await self.you.guess(number)))
+        self.number.focus()
+
+    def _answer(self, markup: str) -> None:
         self.reply.value = f'<div class="gg-answer">{markup}</div>'
 
-    # Hearing and painting
+    # Hearing
+
+    def _count(self, player: Player, message: Message) -> None:
+        """Count the guesses of a player in each round, by what this player hears."""
+        if message == NEW_GAME:
+            self.guesses_before[player] = player.guesses
+        elif message == YOU_WON:
+            needed = player.guesses - self.guesses_before.get(player, 0)
+            if needed < min(self.fewest.values(), default=needed + 1):
+                self.record = f"Fewest guesses today: {needed}, by {player.name}."
+            self.fewest[player] = min(needed, self.fewest.get(player, needed))
 
     def _hear(self, message: Message) -> None:
         """Take note of an announcement, as the learner's own connection hears it."""
-        if isinstance(message, dict) and "countdown" in message:
-            self.countdown = message["countdown"]
-        if message in (LESS, MORE) or (isinstance(message, dict) and "client_id" not in message):
+        self._count(self.you, message)
+        fields = message if isinstance(message, dict) else {}
+        self.countdown = fields.get("countdown", self.countdown)
+        if message in (LESS, MORE) or (fields and "client_id" not in fields):
             return
         self.news.appendleft(message)
         template, values = recognise(message)
         if template == NEW_GAME:
-            self.winner, self.countdown = "", None
-            self._show_answer(INVITATION)
+            self.found = self.winner = self.countdown = None
+            self._answer(INVITATION)
         elif template == YOU_WON:
-            self.winner = f"You found {self.you.last_guess}!"
+            self.found = self.you.last_guess
         elif template == SOMEBODY_WON:
-            self.winner = f"{values['player']} found {values['number']}!"
+            self.found, self.told = int(values["number"]), message
+        elif fields and self.found is not None and self.winner is None:  # the score follows
+            self.winner = fields["client_id"]
+            self.scores[fields["client_id"]] = fields["wins"]
+
+    # Painting
 
     async def _keep_painting(self) -> None:
         while True:
@@ -628,32 +739,58 @@ class Board(Part):
 
     def paint(self) -> None:
         """Bring what is shown up to date."""
-        players = [self.you, *self.bots]
-        self.head.value = self._paint_head(players)
+        seats = self._seats()
         secret = self.server.round.secret if self.secret.value else None
-        most_wins = max(player.wins for player in players)
-        rows = [paint_player(self.you, "that is you", COLOURS[0], most_wins, secret, False)]
-        for number, bot in enumerate(self.bots):
-            colour = COLOURS[1 + number % (len(COLOURS) - 1)]
-            kind = getattr(bot.strategy, "__name__", "bot")
-            turn = number == self._next_turn % len(self.bots) and not self.running
-            rows.append(paint_player(bot, kind, colour, most_wins, secret, turn))
-        axis = paint_axis(*self.you.range)
-        self.rows.value = f'<div class="gg-rows">{axis}{"".join(rows)}</div>'
+        turn = self.bots[self._next_turn % len(self.bots)] if self.bots and not self.running else None
+        self.lines.value = paint_lines(seats, *self.you.range)
+        self.moves.value = paint_moves(seats, self.you.range, self.found, self.winner, secret)
+        self.replies.value = paint_replies(seats, self.found, self.winner, turn)
+        self.head.value = self._paint_head()
         news = "".join(map(paint_message, self.news))
-        title = "News for you, the newest on top (hints and countdown are shown above):"
+        title = "What you have heard, the newest on top (without hints and countdown):"
         self.announcements.value = f'<div class="gg-news"><small>{title}</small>{news}</div>'
 
-    def _paint_head(self, players: Sequence[Player]) -> str:
+    def _seats(self) -> list[Seat]:
+        """Return all the rows: the learner, the bots, then whoever comes from elsewhere."""
+        seats = [Seat(self.you.client_id, self.you.name or "?", "you", self.you, self.you.wins)]
+        for bot in self.bots:
+            kind = getattr(bot.strategy, "__name__", "bot")
+            seats.append(Seat(bot.client_id, bot.name or "?", kind, bot, bot.wins))
+        for seat in seats:
+            seat.fewest = self.fewest.get(seat.player) if seat.player else None
+        ours = {seat.client_id for seat in seats}
+        for client in list(self.server.clients.values()):
+            if client.id not in ours:
+                seats.append(Seat(client.id, client.label, "from elsewhere", None, self.scores.get(client.id, 0)))
+        return seats
+
+    def _paint_head(self) -> str:
         if self.you.gone:
-            below = "Run the cells again, from the top."
-            return paint_head("The connection has ended", below, mood="gg-gone")
-        if self.winner:
-            count = "" if self.countdown is None else f"{self.countdown}…"
-            below = "A new game begins after the pause."
-            return paint_head(f"★ {self.winner}", below, count, "gg-won")
-        low, high = self.you.range
-        guesses = self.guesses_of_removed_bots + sum(player.guesses for player in players)
-        below = f"{len(players)} player{'s' * (len(players) > 1)}, {guesses} guesses so far"
-        title = f"Round {self.server.rounds_played + 1}: who finds the number from {low} to {high}?"
-        return paint_head(title, below)
+            title, below, mood = "The connection has ended", "Run the cells again, from the top.", "gg-gone"
+        elif self.found is not None and self.winner == self.you.client_id:
+            title, mood = f"★ You found {self.found}! ★", "gg-yours"
+            below = f"The server tells you {encode(YOU_WON)}, and everybody else who won."
+        elif self.found is not None:
+            name = next((seat.name for seat in self._seats() if seat.client_id == self.winner), "Somebody")
+            title, mood = f"★ {name} found {self.found}!", "gg-won"
+            below = f"Everybody is told at the same moment: {encode(self.told)}"
+        else:
+            low, high = self.you.range
+            title = f"Round {self.server.rounds_played + 1}: who finds the number from {low} to {high}?"
+            below, mood = f"{self._who_is_close()} {self.record}", ""
+        count = "" if self.countdown is None else f"{self.countdown}…"
+        return (
+            f'<div class="gg-head {mood}"><b>{html.escape(title)}</b>'
+            f'<div class="gg-count">{count}</div><div>{html.escape(below)}</div></div>'
+        )
+
+    def _who_is_close(self) -> str:
+        """Say who has the fewest numbers left."""
+        left = {player: player.high - player.low + 1 for player in [self.you, *self.bots]}
+        fewest = min(left.values())
+        names = [player.name or "?" for player in left if left[player] == fewest]
+        if fewest == self.you.range[1] - self.you.range[0] + 1:
+            return "Nobody knows anything yet."
+        if fewest == 1:
+            return f"{in_words(names)} {'are' if 'You' in names or len(names) > 1 else 'is'} one guess away!"
+        return f"Closest: {in_words(names)}, with {fewest} numbers left."

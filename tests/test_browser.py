@@ -48,12 +48,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 
 
 @contextlib.contextmanager
-def lesson(browser: Browser, lab: tuple[str, Path], name: str) -> Iterator[Learner]:
-    """Open a notebook and choose Run All Cells."""
+def lesson(browser: Browser, lab: tuple[str, Path], name: str, *size: int) -> Iterator[Learner]:
+    """Open a notebook, in a window of some size, and choose Run All Cells."""
     address, folder = lab
     with contextlib.ExitStack() as stack:  # whatever fails here, the next test finds neither this page nor this kernel
         stack.callback(shut_down_kernel, address, name)
-        page = stack.enter_context(contextlib.closing(open_notebook(browser, address, name)))
+        page = stack.enter_context(contextlib.closing(open_notebook(browser, address, name, *size)))
         wait_for_kernel(page, address, name)
         run_all_cells(page)
         client = connect_to_kernel(address, folder, name)
@@ -64,7 +64,7 @@ def lesson(browser: Browser, lab: tuple[str, Path], name: str) -> Iterator[Learn
 
 @pytest.fixture(scope="module")
 def learner(browser: Browser, lab: tuple[str, Path]) -> Iterator[Learner]:
-    with lesson(browser, lab, "01_watch_bots_play") as learner:
+    with lesson(browser, lab, "01_watch_bots_play", 1280, 720) as learner:
         yield learner
 
 
@@ -78,7 +78,24 @@ def button(page: Page, label: str) -> None:
 
 
 def rows(page: Page) -> list[str]:
-    return page.locator(".gg-row:not(.gg-axis)").all_text_contents()
+    return page.locator(".gg-rows .gg-row:not(.gg-axis)").all_text_contents()
+
+
+def boxes(page: Page, selector: str) -> list[dict[str, float]]:
+    """Return where elements are on the screen; those that are folded away are nowhere."""
+    script = "elements => elements.map(e => e.getBoundingClientRect().toJSON()).filter(box => box.width)"
+    found: list[dict[str, float]] = page.locator(selector).evaluate_all(script)
+    return found
+
+
+def wait_until_the_board_is_in_view(page: Page) -> None:
+    page.wait_for_function(
+        """() => {
+            const board = document.querySelector(".gg-board").getBoundingClientRect();
+            const seen = document.querySelector(".jp-WindowedPanel-outer").getBoundingClientRect();
+            return board.top >= seen.top && board.bottom <= seen.bottom;
+        }"""
+    )
 
 
 def press(page: Page, label: str) -> None:
@@ -93,7 +110,7 @@ def results(page: Page, number: int = 0) -> str:
 def press_until(page: Page, slider: str, key: str, value: str) -> None:
     """Move a slider with the keyboard until its readout shows the value."""
     box = page.locator(".gg .widget-slider", has_text=slider)
-    box.locator(".noUi-handle").focus()
+    box.locator(".noUi-handle").click()  # this waits until it is in sight
     for _ in range(200):
         if box.locator(".widget-readout").text_content() == value:
             return
@@ -101,14 +118,23 @@ def press_until(page: Page, slider: str, key: str, value: str) -> None:
     raise AssertionError(f"{slider} never came to {value}")
 
 
+def test_after_run_all_cells_the_whole_board_is_in_view(page: Page) -> None:
+    wait_until_the_board_is_in_view(page)
+    [board] = boxes(page, ".gg-board")
+    assert all(line["width"] > board["width"] / 2 for line in boxes(page, ".gg-rows .gg-line"))
+    [last] = boxes(page, ".gg-rows .gg-seat5")
+    assert all(control["top"] >= last["bottom"] for control in boxes(page, ".gg-board :is(button, input)"))
+
+
 def test_bots_play_as_soon_as_the_cells_have_run(page: Page) -> None:
     assert [row[:3] for row in rows(page)] == ["You", "Ada", "Bob", "Cle", "Dan", "Eve"]
-    wait_for_text(page, ".gg-reply", "Меньше")
-    wait_for_text(page, ".gg-reply", "go up")
+    wait_for_text(page, ".gg-reply", "Меньше ▶go right")
 
 
 def test_a_round_is_won_counted_down_and_begun_anew(page: Page) -> None:
+    button(page, "More")
     press_until(page, "Seconds between rounds", "ArrowLeft", "2.0")
+    button(page, "More")
     press_until(page, "Seconds between guesses", "ArrowLeft", "0.3")
     wait_for_text(page, ".gg-head", "★")
     wait_for_text(page, ".gg-count", "2…")
@@ -117,47 +143,124 @@ def test_a_round_is_won_counted_down_and_begun_anew(page: Page) -> None:
     wait_for_text(page, ".gg-news", "Новая игра началась!")
 
 
-def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None:
+def test_bars_and_marks_glide_and_nothing_moves_the_controls_during_play(page: Page) -> None:
+    page.evaluate("document.querySelector('.gg-rows').isTheSame = true")
+    page.evaluate("window.glides = 0; document.addEventListener('transitionrun', () => window.glides++, true)")
+    before = boxes(page, ".gg-board :is(button, input, .widget-slider)")
+    page.wait_for_function("() => window.glides > 20")
+    wait_for_text(page, ".gg-head", "★")
+    assert boxes(page, ".gg-board :is(button, input, .widget-slider)") == before
+    assert page.evaluate("document.querySelector('.gg-rows').isTheSame"), "the elements live on"
+
+
+def test_a_win_lights_up_one_row_and_all_the_other_bars_jump_onto_the_number(page: Page, learner: Learner) -> None:
     button(page, "Pause the bots")
     wait_for_text(page, ".gg button", "Start the bots")
     learner.kernel.run(FRESH_ROUND)
+    learner.kernel.run("server.pause = 4; _ = await board.bots[1].guess(77)")
+    wait_for_text(page, ".gg-head", "Bob found 77!")
+    wait_for_text(page, ".gg-head", "Игрок Bob угадал число 77!")
+    wait_for_text(page, ".gg-replies .gg-seat2", "★ found it!")
+    colours = "elements => elements.map(e => getComputedStyle(e).getPropertyValue('--row').trim() !== '')"
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.gg-interval')).clipPath.includes('75.25')")
+    assert page.locator(".gg-rows .gg-row:not(.gg-axis)").evaluate_all(colours) == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+    clips = set(
+        page.locator(".gg-interval").evaluate_all("elements => elements.map(e => getComputedStyle(e).clipPath)")
+    )
+    assert len(clips) == 1, "where the number is"
     wait_for_text(page, ".gg-head", "who finds the number")
-    assert page.locator(".gg-turn .gg-name").text_content() == "Adabisection"
+    learner.kernel.run("server.pause = 2; _ = await board.you.guess(77)")
+    page.wait_for_selector(".gg-yours", state="attached")
+
+
+def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None:
+    learner.kernel.run(FRESH_ROUND)
+    wait_for_text(page, ".gg-head", "who finds the number")
+    page.wait_for_selector(".gg-replies .gg-seat1.gg-turn", state="attached")
     button(page, "One guess")
-    wait_for_text(page, ".gg-row", "51–10050 Меньше ▲ go up")
-    assert page.locator(".gg-turn .gg-name").text_content() == "Boblucky"
-    press_until(page, "Your guess", "ArrowRight", "80")
-    learner.kernel.wait_for("board.number.value == 80")
-    button(page, "Guess!")
+    wait_for_text(page, ".gg-reply", "50 Меньше ▶go right: 51–100")
+    page.wait_for_selector(".gg-replies .gg-seat2.gg-turn", state="attached")
+    page.locator(".gg input[placeholder='50']").click()
+    page.keyboard.type("80")
+    page.keyboard.press("Enter")
     wait_for_text(page, ".gg-answer", "YOUR number is bigger than the secret one")
-    wait_for_text(page, ".gg-row", "1–7980 Больше ▼ go down")
+    wait_for_text(page, ".gg-reply", "80 Больше ◀go left: 1–79")
+    page.wait_for_function("() => document.activeElement.placeholder === '50' && !document.activeElement.value")
+    page.keyboard.type("60")
+    button(page, "Guess!")
+    wait_for_text(page, ".gg-reply", "60 Меньше ▶go right: 61–79")
+
+
+def test_you_choose_your_name(page: Page) -> None:
+    page.locator(".gg .widget-text", has_text="Your name").locator("input").fill("Мария")
+    page.keyboard.press("Enter")
+    wait_for_text(page, ".gg-name", "Мария")
 
 
 def test_a_bot_is_added_and_removed(page: Page) -> None:
     count = len(rows(page))
+    button(page, "More")
     page.locator(".gg select").select_option("counting")
     button(page, "Add a bot")
     wait_for_text(page, ".gg-name", "Fay")
     assert len(rows(page)) == count + 1
     button(page, "Remove a bot")
-    page.wait_for_function("count => document.querySelectorAll('.gg-row:not(.gg-axis)').length === count", arg=count)
+    page.wait_for_function("count => document.querySelectorAll('.gg-name').length === count", arg=count)
 
 
 def test_the_secret_number_can_be_shown(page: Page) -> None:
-    assert page.locator(".gg-secret").count() == 0
+    dots = "dots => getComputedStyle(document.querySelector('.gg-secret')).opacity === dots"
+    page.wait_for_function(dots, arg="0")
     page.locator(".gg input[type=checkbox]").check()
-    page.wait_for_selector(".gg-secret", state="attached")
+    page.wait_for_function(dots, arg="1")
+    button(page, "More")
+
+
+def test_the_board_fills_the_screen_and_comes_back(page: Page) -> None:
+    [small] = boxes(page, ".gg-board")
+    button(page, "Full screen")
+    page.wait_for_function("() => document.querySelector('.gg-board').getBoundingClientRect().width === innerWidth")
+    corners = "[[9, 9], [9, 700], [1270, 9], [1270, 700], [600, 400]]"
+    topmost = f"{corners}.every(point => document.elementFromPoint(...point).closest('.gg-board'))"
+    assert page.evaluate(topmost)
+    button(page, "Leave full screen")
+    page.wait_for_function(
+        "width => document.querySelector('.gg-board').getBoundingClientRect().width === width", arg=small["width"]
+    )
 
 
 def test_nothing_is_cut_off_or_wider_than_the_board(page: Page) -> None:
-    for width in (1400, 1000, 700):
+    button(page, "More")
+    for width in (1400, 1280, 1000):
         page.set_viewport_size({"width": width, "height": 1100})
         page.wait_for_timeout(300)
         too_wide = page.evaluate(
-            """() => [...document.querySelectorAll(".gg, .gg-head, .gg-row, .gg-name, .gg .widget-label, .gg button")]
-                .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => `${e.className}: ${e.textContent}`)"""
+            """() => [...document.querySelectorAll(
+                ".gg, .gg-head, .gg-replies .gg-row, .gg-name, .gg-reply, .gg-wins, .gg button, .gg .widget-label"
+            )].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => `${e.className}: ${e.textContent}`)"""
         )
         assert too_wide == []
+        assert page.locator(".gg-axis").all_text_contents() == ["player1255075100", "last guess, replywins"]
+    button(page, "More")
+    page.set_viewport_size({"width": 1280, "height": 720})
+
+
+def test_at_1000_pixels_too_the_board_is_whole_in_view(page: Page) -> None:
+    page.set_viewport_size({"width": 1000, "height": 720})
+    run_all_cells(page)
+    wait_until_the_board_is_in_view(page)
+    [board] = boxes(page, ".gg-board")
+    assert all(line["width"] > board["width"] / 2 for line in boxes(page, ".gg-rows .gg-line"))
+    page.set_viewport_size({"width": 1280, "height": 720})
+    button(page, "Pause the bots")
+    wait_for_text(page, ".gg button", "Start the bots")
 
 
 def test_no_control_ran_into_an_error(page: Page) -> None:
@@ -342,20 +445,18 @@ def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[st
         wait_for_text(other.page, ".gg-lit", "● pause")
         assert other.kernel.value("server.rounds_played") == 1
         assert other.kernel.value("server.url") != learner.kernel.value("server.url")
+    learner.page.locator(".gg input[placeholder='50']").fill("1")
     button(learner.page, "Guess!")
     assert learner.kernel.value("server.rounds_played") in (played, played + 1)
 
 
-def test_sixty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) -> None:
+def test_thirty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) -> None:
     page = learner.page
-    learner.kernel.run("board.number.value = 10")
-    box = page.locator(".gg .widget-slider", has_text="Your guess")
-    page.wait_for_function("() => [...document.querySelectorAll('.widget-readout')].some(e => e.textContent === '10')")
-    box.locator(".noUi-handle").focus()
-    for _ in range(60):
+    press_until(page, "Seconds between guesses", "ArrowLeft", "0.0")
+    page.locator(".gg .widget-slider", has_text="Seconds between guesses").locator(".noUi-handle").focus()
+    for _ in range(30):
         page.keyboard.press("ArrowRight")
-    assert box.locator(".widget-readout").text_content() == "70"
-    learner.kernel.wait_for("board.number.value == 70")
+    learner.kernel.wait_for("board.delay_slider.value == 3")
 
 
 def test_a_slider_moved_in_another_thread_acts_in_the_servers(learner: Learner) -> None:
@@ -366,7 +467,7 @@ def test_a_slider_moved_in_another_thread_acts_in_the_servers(learner: Learner) 
         "board.delay_slider.observe(lambda change: arrived.append(threading.get_ident() == here), 'value')\n"
         "_ = board.watched(board.delay_slider, act)"
     )
-    press_until(learner.page, "Seconds between guesses", "ArrowRight", "1.5")
+    press_until(learner.page, "Seconds between guesses", "ArrowLeft", "1.5")
     learner.kernel.wait_for("board.delay_slider.value == 1.5 and len(acted) == len(arrived)")
     assert learner.kernel.value("set(acted)") == {True}
     if not version("ipykernel").startswith("6."):
@@ -385,6 +486,7 @@ def test_the_board_works_with_comms_over_subshells_switched_off(
             wait_for_text(learner.page, ".gg button", "Start the bots")
             press_until(learner.page, "Seconds between guesses", "ArrowLeft", "0.5")
             learner.kernel.wait_for("[bot.delay for bot in board.bots] == [0.5] * 5")
+            button(learner.page, "More")
             button(learner.page, "Add a bot")
             wait_for_text(learner.page, ".gg-name", "Fay")
 
