@@ -549,10 +549,10 @@ class Board(Part):
             return {"layout": {"width": f"{pixels}px"}}
 
         wide = {"style": {"description_width": "200px"}, "layout": {"width": "415px", "max_width": "100%"}}
-        short: dict[str, Any] = {"style": {"description_width": "auto"}, **width(145)}
+        short: dict[str, Any] = {"style": {"description_width": "auto"}, "continuous_update": False, **width(145)}
         # The browser counts how often it shows this box (see come_into_view).
         self.number = self.watched(widgets.Text(description="Your guess", placeholder="50", _view_count=0, **short))
-        self.your_name = widgets.Text(self.you.name, description="Your name", continuous_update=False, **short)
+        self.your_name = widgets.Text(self.you.name, description="Your name", **short)
         self.watched(self.your_name, self._rename)
         enter = self.callback(self._guess)
         self.number.on_msg(lambda _, content, buffers: enter(content) if content.get("event") == "submit" else None)
@@ -684,8 +684,9 @@ class Board(Part):
             self.your_name.value = self.you.name or ""
 
     async def _guess(self, _: Any) -> None:
-        # A browser may hold back what was typed last until the click has been handled.
-        await asyncio.sleep(0.05)
+        for _ in range(10):  # Enter may arrive before what was typed
+            if not self.number.value:
+                await asyncio.sleep(0.05)
         typed, self.number.value = self.number.value.strip(), ""
         try:
             number = int(typed)
