@@ -147,18 +147,22 @@ class Wiretap(Live):
 
     async def _connect(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """Connect a player to the server, until one of the two closes the connection."""
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.port)
-        ways = {
-            self.run(self._pass_on(from_client, to_server, True)),
-            self.run(self._pass_on(from_server, to_client, False)),
-        }
+        writers, ways = [to_client], set()
         try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.port)
+            writers.append(to_server)
+            ways = {
+                self.run(self._pass_on(from_client, to_server, True)),
+                self.run(self._pass_on(from_server, to_client, False)),
+            }
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # the server has stopped
         finally:
             for way in ways:
                 way.cancel()
-            to_server.close()
-            to_client.close()
+            for writer in writers:
+                writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, from_client: bool) -> None:
         """Pass on the handshake, then frame by frame."""

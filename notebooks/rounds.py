@@ -67,10 +67,10 @@ class Diagram(Part):
         since = 0.0
         while True:
             state, note, countdown = await self.coming.get()
+            if self.coming.qsize() >= 8:  # so the diagram is never far behind
+                continue
             if state != self.state:
-                # When many wait, each is shown for a shorter time: so the diagram is never far behind.
-                seen = SEEN * min(1, 8 / (1 + self.coming.qsize()))
-                await asyncio.sleep(max(0, since + seen - self.loop.time()))
+                await asyncio.sleep(max(0, since + SEEN - self.loop.time()))
                 since = self.loop.time()
             self._paint(state, note, countdown)
 
