@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import collections
+import contextlib
 import html
 import inspect
 import textwrap
@@ -42,6 +43,7 @@ class Diagram(Part):
         self.won = "The round is over."
         self.coming: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue()
         self.state = 1 if server.round.over else 0
+        self.since = self.loop.time() - 60  # when it was lit
         self.show(widgets.HTML(STYLE), self.picture)
         self._paint(self.state, self.won if self.state else self._guess())
         player.on_message = self.hear
@@ -64,25 +66,25 @@ class Diagram(Part):
             self.coming.put_nowait((0, self._guess(), ""))
 
     async def _keep_showing(self) -> None:
-        since = 0.0
         while True:
             state, note, countdown = await self.coming.get()
             if self.coming.qsize() >= 8:  # so the diagram is never far behind
                 continue
             if state != self.state:
-                await asyncio.sleep(max(0, since + SEEN - self.loop.time()))
-                since = self.loop.time()
+                await asyncio.sleep(max(0, self.since + SEEN - self.loop.time()))
+                self.since = self.loop.time()
             self._paint(state, note, countdown)
 
     def _paint(self, state: int, note: str, countdown: str = "") -> None:
+        # What is painted anew goes on moving from where it was.
+        moving = f'style="animation-delay:{self.since - self.loop.time():.2f}s"'
         boxes = []
         for number, (name, about, step) in enumerate(zip(STATES, ABOUT, STEPS)):
-            lit = number == state
-            moved = " gg-arrived" * (lit and state != self.state)
+            lit, taken = number == state, (number + 1) % len(STATES) == state
             boxes.append(
-                f'<div class="gg-box{" gg-lit" * lit}{moved}"><b><i>●</i> {name}</b>'
+                f'<div class="gg-box{" gg-lit" * lit}" {moving}><b><i>●</i> {name}</b>'
                 f"<span>{about}</span><strong>{countdown if lit else ''}</strong></div>"
-                f'<div class="gg-way gg-way{number}"><span>{step}</span></div>'
+                f'<div class="gg-way gg-way{number}{" gg-taken" * taken}" {moving}><span>{step}</span></div>'
             )
         self.state = state
         self.picture.value = f'<div class="gg-circle">{"".join(boxes)}</div><p class="gg-now">{html.escape(note)}</p>'
@@ -104,7 +106,7 @@ def stop_before(line: int) -> Generator[int, None, None]:
 
 def put_stops(block: Any) -> None:
     """Put `await stop_before(line)` before each statement of a block, and of the blocks in it."""
-    for name in ("body", "orelse", "finalbody"):
+    for name in ("body", "orelse"):  # not in a "finally": a coroutine that is closed must not wait there
         statements: list[Any] = []
         for statement in getattr(block, name, []):
             words = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)  # a docstring
@@ -203,7 +205,8 @@ class Race(Part):
 
     def _close(self) -> None:
         for runner in self.runners:
-            runner.coroutine.close()
+            with contextlib.suppress(RuntimeError):  # it catches even that, and goes on
+                runner.coroutine.close()
 
     async def _again(self, _: Any) -> None:
         self.begin()

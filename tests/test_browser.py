@@ -300,20 +300,19 @@ def test_each_state_is_seen_without_a_pause_and_the_boxes_keep_their_place(
         learner.kernel.run("server.pause = 0")
         wait_for_text(page, ".gg-lit", "● guessing")
         page.locator(".gg-circle").evaluate("e => e.closest('.jp-Cell').scrollIntoView()")
-        # Once in each frame that the browser paints: which box is lit, and where everything is, but for the pop of
-        # a box which has just been lit.
+        # After each change of the page: which box is lit, and where everything is.
         page.evaluate(
             """() => {
                 window.seen = [], window.places = new Set();
-                const watch = () => {
+                const look = () => {
                     const state = document.querySelector(".gg-lit b")?.textContent;
                     if (state && state !== window.seen.at(-1)) window.seen.push(state);
                     const boxes = [...document.querySelectorAll(".gg-box, .gg-way, .gg-now")];
                     if (boxes.length) window.places.add(boxes.map(
                         e => `${e.offsetLeft} ${e.offsetTop} ${e.offsetWidth} ${e.offsetHeight}`).join());
-                    requestAnimationFrame(watch);
                 };
-                watch();
+                new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+                look();
             }"""
         )
         press(page, "Bob guesses right")

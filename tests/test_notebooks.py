@@ -714,6 +714,10 @@ async def test_a_race_with_the_solution_has_one_winner_and_the_version_can_be_ch
     await eventually(lambda: "async with game.lock" in race.picture.value)
     await run(race)
     assert [runner.result for runner in race.runners] == ["won", "too late"]
+    race.begin()
+    for _ in range(4):
+        await race._next(None)
+    assert all(runner.waiting for runner in race.runners), "Ada saves the score, Bob waits for the lock"
     await race.end()
 
 
