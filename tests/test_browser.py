@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from jupyterlab import (
     chromium,
@@ -271,25 +271,65 @@ def test_no_control_ran_into_an_error(page: Page) -> None:
 # The lessons
 
 
-def test_hello_websocket_shows_what_comes_back(browser: Browser, lab: tuple[str, Path]) -> None:
+def cut_off(page: Page, selector: str) -> list[str]:
+    """Return those elements whose content is wider or higher than they are."""
+    found = page.evaluate(
+        """selector => [...document.querySelectorAll(selector)]
+            .filter(e => e.clientWidth && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1))
+            .map(e => `${e.className}: ${e.textContent}`)""",
+        selector,
+    )
+    return [str(text) for text in found]
+
+
+def test_hello_websocket_shows_what_comes_back_frame_by_frame(browser: Browser, lab: tuple[str, Path]) -> None:
     with lesson(browser, lab, "02_hello_websocket") as learner:
         page = learner.page
         wait_for_text(page, ".jp-OutputArea-output", "101 Switching Protocols")
         wait_for_text(page, ".jp-OutputArea-output", 'received: "Больше"')
         press(page, "Send the guess")
-        wait_for_text(page, ".gg-results", "YOUR number is bigger than the secret one")
+        wait_for_text(page, ".gg-by-server", "YOUR number is bigger than the secret one")
         page.locator(".widget-slider .noUi-handle").focus()
         for _ in range(8):
             page.keyboard.press("ArrowLeft")
         learner.kernel.wait_for("slider.value == 42")
         press(page, "Send the guess")
-        wait_for_text(page, ".gg-results", "You guessed it!")
-        wait_for_text(page, ".gg-results", '→ {"guess": 42}')
-        wait_for_text(page, ".gg-results", '← {"countdown": 3}')
+        wait_for_text(page, ".gg-by-server", "You guessed it!")
+        wait_for_text(page, ".gg-by-client", '{"guess": 42}')
+        wait_for_text(page, ".gg-by-server", '{"countdown": 3}')
         press(page, "Send a new name")
-        wait_for_text(page, ".gg-results", "The score of You, who said 42: 1.")
+        wait_for_text(page, ".gg-by-server", "The score of You, who said 42: 1.")
         press(page, "Send nonsense")
-        wait_for_text(page, ".gg-results", "This is not JSON")
+        wait_for_text(page, ".gg-by-server", "This is not JSON")
+        for width in (1280, 1000):
+            page.set_viewport_size({"width": width, "height": 720})
+            page.wait_for_timeout(300)
+            assert cut_off(page, ".gg-frame, .gg-field, .gg-field b, .gg-field code, .gg-field span") == []
+
+
+def test_the_bytes_of_the_frames_are_those_that_travel(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "02_hello_websocket") as learner:
+        page = learner.page
+        press(page, "Send the guess")
+        wait_for_text(page, ".gg-by-server", "Больше")
+        sent, reply = page.locator(".gg-by-client").first, page.locator(".gg-by-server").first
+        first, length, mask = (sent.locator(".gg-field b").nth(number).text_content() for number in range(3))
+        assert (first, length) == ("81", "8d")
+        travelled = bytes.fromhex(str(sent.locator(".gg-content code").text_content()))
+        clear = bytes(byte ^ bytes.fromhex(str(mask))[index % 4] for index, byte in enumerate(travelled))
+        assert json.loads(clear) == {"guess": 50}
+        assert sent.locator(".gg-content b").text_content() == clear.decode()
+        assert [reply.locator(".gg-field b").nth(number).text_content() for number in range(2)] == ["81", "0e"]
+        assert bytes.fromhex(str(reply.locator(".gg-content code").text_content())) == '"Больше"'.encode()
+        assert page.locator(".gg-by-server .gg-mask").count() == 0
+        assert page.locator(".gg-by-client .gg-mask").count() == page.locator(".gg-by-client").count() > 0
+        left, right = sent.bounding_box(), reply.bounding_box()
+        assert left is not None
+        assert right is not None
+        assert left["x"] < right["x"], "who speaks is told by the side, too"
+        assert left["x"] + left["width"] < right["x"] + right["width"]
+        assert sent.locator("em").text_content() == "client → server"
+        assert reply.locator("em").text_content() == "server → client"
 
 
 def test_a_reply_lights_up_one_column_and_an_announcement_the_others(browser: Browser, lab: tuple[str, Path]) -> None:
@@ -342,13 +382,90 @@ def test_the_states_of_a_game_light_up(browser: Browser, lab: tuple[str, Path]) 
         learner.kernel.wait_for("server.pause == 2")
         press(page, "Ada guesses right")
         wait_for_text(page, ".gg-lit", "● pause")
-        press(page, "Ada guesses wrong")
+        press(page, "Bob guesses wrong")
         wait_for_text(page, ".gg-results", "The round is over: wait for the new game")
         wait_for_text(page, ".gg-lit", "● new number")
         wait_for_text(page, ".gg-lit", "● guessing")
+        learner.kernel.run("server.pause = 60")
         press(page, "Both right at once")
         wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
+        press(page, "Both right at once")
+        wait_for_text(page, ".gg-results", "Nobody has won: the round is over already.")
         wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2: not yet")
+
+
+def test_each_state_is_seen_without_a_pause_and_the_boxes_keep_their_place(
+    browser: Browser, lab: tuple[str, Path]
+) -> None:
+    with lesson(browser, lab, "04_rounds_and_resets") as learner:
+        page = learner.page
+        page.set_viewport_size({"width": 1280, "height": 720})
+        learner.kernel.run("server.pause = 0")
+        wait_for_text(page, ".gg-lit", "● guessing")
+        page.locator(".gg-circle").evaluate("e => e.closest('.jp-Cell').scrollIntoView()")
+        # After each change of the page: which box is lit, and where everything is.
+        page.evaluate(
+            """() => {
+                window.seen = [], window.places = new Set();
+                const look = () => {
+                    const state = document.querySelector(".gg-lit b")?.textContent;
+                    if (state && state !== window.seen.at(-1)) window.seen.push(state);
+                    const boxes = [...document.querySelectorAll(".gg-box, .gg-way, .gg-now")];
+                    if (boxes.length) window.places.add(boxes.map(
+                        e => `${e.offsetLeft} ${e.offsetTop} ${e.offsetWidth} ${e.offsetHeight}`).join());
+                };
+                new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+                look();
+            }"""
+        )
+        press(page, "Bob guesses right")
+        page.wait_for_function("() => window.seen.length >= 4")
+        assert page.evaluate("window.seen") == ["● guessing", "● pause", "● new number", "● guessing"]
+        learner.kernel.run("server.pause = 10")
+        press(page, "Ada guesses right")
+        wait_for_text(page, ".gg-lit strong", "10")
+        assert len(page.evaluate("[...window.places]")) == 1
+        for width in (1280, 1000):
+            page.set_viewport_size({"width": width, "height": 720})
+            page.wait_for_timeout(300)
+            assert cut_off(page, ".gg-box, .gg-box b, .gg-box span, .gg-way span, .gg-now, .gg button") == []
+
+
+def test_the_race_is_seen_line_by_line(browser: Browser, lab: tuple[str, Path]) -> None:
+    with lesson(browser, lab, "04_rounds_and_resets") as learner:
+        page = learner.page
+        races = [page.locator(".gg", has=page.locator(".gg-race")).nth(number) for number in range(2)]
+
+        def step(race: Locator, said: str) -> None:
+            race.locator("button", has_text="Next step").click()
+            race.locator(".gg-said", has_text=said).wait_for()
+
+        def where(race: Locator) -> list[str]:
+            return race.locator(".gg-here").all_text_contents()
+
+        assert where(races[0]) == ["▶    if game.over:", "▷    if game.over:"]
+        for name in ("Ada", "Bob"):
+            step(races[0], f"{name} asks: game.over? The answer is no.")
+            step(races[0], f"{name} asks: number != 42? The answer is no.")
+            step(races[0], f"{name} has to wait at the await.")
+        assert where(races[0]) == ["▶    await game.save_the_score()", "‖    await game.save_the_score()"]
+        assert races[0].locator(".gg-facts").text_content() == "game.over = Falsegame.saved = 0"
+        for said in ("Ada's await is over", "Ada did: game.over = True", "Ada is done", "Bob's await is over"):
+            step(races[0], said)
+        assert where(races[0]) == ["▶    game.over = True"]
+        step(races[0], "Bob did: game.over = True")
+        step(races[0], "Bob is done: “won”. 2 winners!")
+        for width in (1280, 1000):
+            page.set_viewport_size({"width": width, "height": 720})
+            page.wait_for_timeout(300)
+            assert cut_off(page, ".gg-lane, .gg-lane p, .gg-lane h4, .gg-facts, .gg-said") == []
+        races[1].locator("button", has_text="one solution").click()
+        races[1].locator(".gg-lane", has_text="async def solution").first.wait_for()
+        for said in ("game.over", "number", "Ada did: game.over = True", "Ada has to wait", "The answer is yes"):
+            step(races[1], said)
+        step(races[1], "Bob is done: “too late”.")
+        step(races[1], "Ada's await is over")
+        step(races[1], "One winner, Ada")
 
 
 def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[str, Path]) -> None:

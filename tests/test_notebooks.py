@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import html
 import json
 import re
 import sys
@@ -18,6 +19,7 @@ from websockets.asyncio.server import broadcast
 
 from broadcasting import Desks, try_out
 from conftest import PATIENCE, PROJECT, SECRET, eventually, wire
+from frames import Frame, Wiretap, paint_frame
 from gameboard import (
     COLOURS,
     NAMES,
@@ -40,6 +42,8 @@ from gameboard import (
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 from kernels import FRESH_ROUND, NOTEBOOKS, Kernel, code_cells, kernel
 from overheard import Overheard, OverheardServer, beside, piece_of_page
+from rounds import SEEN, Diagram, Race
+from rounds import solution as solution_of_the_race
 
 
 def texts(markup: str) -> list[str]:
@@ -564,6 +568,255 @@ async def test_a_broadcast_reaches_those_who_read_whatever_bob_does() -> None:
     assert await try_out(nothing, messages=3) == ({"Ada": 0, "Bob": 0, "Cleo": 0, "Dan": 0}, 0)
 
 
+# The wiretap of lesson 2: the frames are those that travel
+
+
+@pytest.fixture
+async def tap(server: GameServer) -> AsyncIterator[Wiretap]:
+    tap = await Wiretap(server).start()
+    yield tap
+    await tap.stop()
+
+
+async def test_a_wiretap_shows_the_frames_that_travel_and_only_the_client_masks_its_own(tap: Wiretap) -> None:
+    async with Player(tap.url) as player:
+        for number in (50, 50, SECRET):
+            await player.guess(number)
+        await eventually(lambda: tap.frames[0].text == '"Новая игра началась!"')
+        frames = list(reversed(tap.frames))
+        assert [frame.text for frame in frames if frame.from_client] == [
+            '{"guess": 50}',
+            '{"guess": 50}',
+            '{"guess": 42}',
+        ]
+        assert [json.loads(frame.text) for frame in frames if not frame.from_client] == list(player.received)
+    for frame in frames:
+        assert frame.head[0] == 0b10000001
+        assert frame.head[1] == len(frame.content) + (0b10000000 if frame.from_client else 0)
+        assert len(frame.mask) == (4 if frame.from_client else 0)
+        raw = bytes(frame)
+        assert len(raw) == (6 if frame.from_client else 2) + len(frame.text.encode())
+    once, again = [frame for frame in frames if "50" in frame.text]
+    assert once.mask != again.mask, "these are real random bytes"
+    assert once.content != again.content
+    assert frames[1].meaning == "My guess is 50."
+    assert frames[2].meaning.startswith("More: YOUR number is bigger")
+
+
+async def test_nonsense_a_long_frame_and_a_goodbye_go_through_a_wiretap(tap: Wiretap, server: GameServer) -> None:
+    server.pause = 60
+    async with Player(tap.url) as player:
+        assert "JSON" in str(await player.ask("<b>"))
+        await player.rename("<i>")
+        await player.ask({"guess": SECRET})
+        await player.ask({"guess": SECRET})
+        long = tap.frames[0]
+        assert long.head[1] == 126
+        assert int.from_bytes(long.more_length, "big") == len(long.content) > 125
+        assert "length, in 3 bytes" in texts(paint_frame(long))
+        assert {"This is not JSON. What will the server say?", "Call me <i>."} <= {f.meaning for f in tap.frames}
+        await eventually(lambda: "{&quot;name&quot;: &quot;&lt;i&gt;&quot;}" in tap.picture.value)
+        assert "<i>" not in tap.picture.value
+    await eventually(lambda: not server.clients)
+    assert ("goodbye", "1000 ") in [(frame.kind, frame.text) for frame in tap.frames]
+
+
+async def test_the_bytes_of_a_frame_stand_in_its_boxes() -> None:
+    sent = bytes.fromhex("818d 01020304 7a2064716472702621223631 7c".replace(" ", ""))
+    reader = asyncio.StreamReader()
+    reader.feed_data(sent + bytes([0b10000001, 127, *(70_000).to_bytes(8, "big")]) + b"x" * 70_000)
+    frame = await Frame.read(reader, True)
+    assert bytes(frame) == sent
+    assert texts(paint_frame(frame)) == [
+        *("client → server", "first byte", "81", "1", "000", "0001", "complete, text"),
+        *("length", "8d", "1", "0001101", "masked, 13 bytes", "mask", "01 02 03 04", "4 random bytes"),
+        *("content, masked", "7a 20 64 71 64 72 70 26 21 22 36 31 7c", html.escape(frame.text), frame.meaning),
+    ]
+    long = await Frame.read(reader, False)
+    assert len(long.content) == 70_000
+    assert "mask" not in texts(paint_frame(long))
+    assert "length, in 9 bytes" in texts(paint_frame(long))
+
+
+async def test_what_is_new_slides_in_once(tap: Wiretap) -> None:
+    async with Player(tap.url) as player:
+        await player.guess(50)
+        await eventually(lambda: tap.painted == 3)
+        shown = tap.picture.value
+        await player.guess(51)
+        await eventually(lambda: tap.painted == 5)
+        assert [frame.count("gg-new") for frame in tap.picture.value.split("<em>")[:-1]] == [1, 1, 0, 0, 0]
+        assert shown != tap.picture.value
+
+
+async def test_a_new_wiretap_replaces_an_earlier_one_and_an_ended_one_cuts_the_line(server: GameServer) -> None:
+    first = await Wiretap(server).start()
+    async with Player(first.url) as player:
+        second = await Wiretap(server).start()
+        await player.wait_closed()
+        assert not first.tasks
+    async with Player(second.url) as player:
+        await end_lesson()
+        await player.wait_closed()
+    with pytest.raises(ServerGone):
+        await Player(second.url).join()
+
+
+async def test_a_server_that_stops_is_noticed_through_a_wiretap(tap: Wiretap, server: GameServer) -> None:
+    async with Player(tap.url) as player:
+        await server.stop()
+        await player.wait_closed()
+        assert "close code 1001" in str(player.gone)
+    with pytest.raises(ServerGone):
+        await Player(tap.url).join()
+
+
+# The diagram and the race of lesson 4
+
+
+def lit(diagram: Diagram) -> str:
+    """Return which state is lit, and check that it is only one."""
+    [found] = re.findall(r'gg-lit[^>]*"><b><i>●</i> (.*?)</b>', diagram.picture.value)
+    return str(found)
+
+
+async def test_each_state_is_seen_for_a_moment_even_without_a_pause(server: GameServer) -> None:
+    server.pause = 0
+    async with Player(server.url, "Ada") as ada:
+        diagram = Diagram(server, ada)
+        assert lit(diagram) == "guessing"
+        seen = []
+        diagram.picture.observe(lambda _: seen.append((lit(diagram), diagram.loop.time())), "value")
+        for _ in range(2):
+            await ada.guess(SECRET)
+            await ada.wait_until(lambda: not ada.round_over)
+        await eventually(lambda: len(seen) == 6)
+        assert [state for state, _ in seen] == ["pause", "new number", "guessing"] * 2
+        for (_, earlier), (_, later) in zip(seen, seen[1:]):
+            assert later - earlier > SEEN - 0.05
+        assert "Round 3. Guess!" in texts(diagram.picture.value)
+    await diagram.stop()
+
+
+async def test_the_diagram_begins_where_the_game_is_and_shows_who_won_and_the_countdown(server: GameServer) -> None:
+    server.pause = 60
+    async with Player(server.url, "Ada") as ada, Player(server.url, "<b>") as bob:
+        diagram = Diagram(server, ada)
+        await bob.guess(SECRET)
+        await eventually(lambda: "60" in texts(diagram.picture.value))
+        assert "&lt;b&gt; found 42. The new game comes after the pause." in texts(diagram.picture.value)
+        late = Diagram(server, ada)
+        assert lit(late) == "pause"
+        assert not [*diagram.tasks][1:], "one diagram at a time"
+    await late.stop()
+
+
+async def test_a_diagram_is_never_far_behind(server: GameServer) -> None:
+    async with Player(server.url, "Ada") as ada:
+        diagram = Diagram(server, ada)
+        for _ in range(200):
+            diagram.hear("Вы угадали!")
+            diagram.hear("Новая игра началась!")
+        await eventually(diagram.coming.empty)
+    await diagram.stop()
+
+
+class Play:
+    """A game as the lesson has it, and a lock for those who want one."""
+
+    def __init__(self) -> None:
+        self.over, self.saved, self.lock = False, 0, asyncio.Lock()
+
+    async def save_the_score(self) -> None:
+        await asyncio.sleep(0)
+        self.saved += 1
+
+
+async def buggy(game: Play, number: int) -> str:
+    if game.over:
+        return "too late"
+    await game.save_the_score()
+    game.over = True
+    return "won"
+
+
+async def locked(game: Play, number: int) -> str:
+    async with game.lock:
+        try:
+            return await buggy(game, number)
+        finally:
+            pass
+
+
+async def broken(game: Play, number: int) -> str:
+    raise ValueError("<i>no</i>")
+
+
+async def run(race: Race) -> list[str]:
+    """Press "Next step" until both have come to an end; return what was said."""
+    said = []
+    for _ in range(40):
+        if not race.turns:
+            break
+        before = race.picture.value
+        race.next_button.click()
+        await eventually(lambda: race.picture.value != before)  # noqa: B023
+        said.append(texts(race.picture.value)[0])
+    return said
+
+
+async def test_a_race_with_the_bug_has_both_in_the_await_before_either_has_won() -> None:
+    race = Race(Play, {"with the bug": buggy})
+    assert [runner.line for runner in race.runners] == [2, 2]
+    for expected in (
+        "Ada asks: game.over? The answer is no.",
+        "Ada has to wait at the await. Meanwhile, it&#x27;s Bob&#x27;s turn.",
+        "Bob asks: game.over? The answer is no.",
+        "Bob has to wait at the await. Meanwhile, it&#x27;s Ada&#x27;s turn.",
+    ):
+        race.next_button.click()
+        await eventually(lambda: texts(race.picture.value)[0] == expected)  # noqa: B023
+    assert [(runner.line, runner.waiting, runner.result) for runner in race.runners] == [(4, True, "")] * 2
+    assert race.game.over is False
+    shown = re.findall(r'<p class="gg-here([^"]*)"><i>(.)</i>(.*?)</p>', race.picture.value)
+    assert shown == [
+        (turn, mark, "    await game.save_the_score()") for turn, mark in ((" gg-turn-now", "▶"), ("", "‖"))
+    ]
+    assert (await run(race))[-1] == "Bob is done: “won”. 2 winners!"
+    assert race.game.saved == 2
+    race.controls[1].click()  # from the start
+    await eventually(lambda: race.game.saved == 0)
+    await race.end()
+
+
+async def test_a_race_with_the_solution_has_one_winner_and_the_version_can_be_changed() -> None:
+    race = Race(Play, {"yours": buggy, "the solution": solution_of_the_race, "with a lock": locked})
+    race.choice.value = "the solution"
+    await eventually(lambda: "Check and change at once." in race.picture.value)
+    said = await run(race)
+    assert "Bob asks: game.over? The answer is yes." in said
+    assert said[-1] == "Ada is done: “won”. One winner, Ada: that&#x27;s right."
+    assert race.game.saved == 1
+    race.choice.value = "with a lock"
+    await eventually(lambda: "async with game.lock" in race.picture.value)
+    await run(race)
+    assert [runner.result for runner in race.runners] == ["won", "too late"]
+    race.begin()
+    for _ in range(4):
+        await race._next(None)
+    assert all(runner.waiting for runner in race.runners), "Ada saves the score, Bob waits for the lock"
+    await race.end()
+
+
+async def test_a_race_of_a_function_that_fails_says_why_and_one_that_is_no_coroutine_is_refused() -> None:
+    race = Race(Play, {"yours": broken})
+    await run(race)
+    assert "ValueError: &lt;i&gt;no&lt;/i&gt;" in race.picture.value
+    await race.end()
+    with pytest.raises(ValueError, match="Play has to begin with: async def"):
+        Race(Play, {"yours": Play})  # type: ignore[dict-item]
+
+
 # The server of lesson 8, which can be overheard, the script of its page, and the address for a class
 
 
@@ -690,7 +943,7 @@ DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
 PAGE_LESSON = PROJECT / "notebooks" / "08_a_page_is_a_client.ipynb"
 
 # The kernel has tasks of its own, which come and go. The code of a cell is in a "file" named ipykernel_...
-OUR_FILES = ("guessgame", "gameboard", "broadcasting", "overheard", "websockets", "ipykernel_")
+OUR_FILES = ("guessgame", "gameboard", "broadcasting", "frames", "overheard", "rounds", "websockets", "ipykernel_")
 OUR_TASKS = f"""[
     repr(task) for task in __import__("asyncio").all_tasks()
     if any(name in task.get_coro().cr_code.co_filename for name in {OUR_FILES})
@@ -880,6 +1133,15 @@ def test_the_doors_of_the_page_lesson_let_in_and_refuse(jupyter: Kernel) -> None
     jupyter.wait_for("server.rounds_played == 1")
     jupyter.run("await gameboard.end_lesson()")
     assert jupyter.value("(server.running, guarded.running)") == (False, False)
+
+
+def test_the_exercise_of_the_race_accepts_the_solution_and_not_what_stands_there(jupyter: Kernel) -> None:
+    jupyter.run_all(PROJECT / "notebooks" / "04_rounds_and_resets.ipynb")
+    jupyter.run("verdicts = [await check(version) for version in (my_judge, solution)]")
+    assert jupyter.value("verdicts") == [
+        "winners: 2, scores saved: 2: not yet, each should be 1",
+        "winners: 1, scores saved: 1: well done!",
+    ]
 
 
 WRONG = {
