@@ -1,4 +1,4 @@
-"""What lessons 5 and 6 need beside the shared widgets: who is still alive, and whether the event loop is."""
+"""What lessons 5 and 6 need besides the shared widgets: who is still alive, and whether the event loop is."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Attendance(Live):
         self._gone: list[Client] = []
         self._counted: dict[int, tuple[float, float]] = {}  # the server's count of silence, and since when it is that
         self._logged: dict[str, str] = {}
+        self._interval, self._timeout = server.ping_interval or 0.0, server.ping_timeout or 0.0
+        self._step = min(self._interval, self._timeout) / 2  # so often the server looks who is silent
         self._ear = logging.Handler(logging.WARNING)
         self._ear.emit = self._note  # type: ignore[method-assign]
         logging.getLogger("guessgame").addHandler(self._ear)
@@ -52,8 +54,7 @@ class Attendance(Live):
         count, now = max(0.0, client.connection.silence), time.monotonic()
         if self._counted.get(client.id, (None, 0))[0] != count:
             self._counted[client.id] = count, now
-        step = min(self.server.ping_interval or 0, self.server.ping_timeout or 0) / 2
-        return max(0.0, count - step + min(step, now - self._counted[client.id][1])) if count else 0.0
+        return max(0.0, count - self._step + min(self._step, now - self._counted[client.id][1])) if count else 0.0
 
     def _reason(self, client: Client) -> str:
         reason = REASONS.get(client.connection.protocol.close_code, REASONS[None])
@@ -65,8 +66,7 @@ class Attendance(Live):
         self._seen = here
         gone = self._gone[-max(2, ROWS - len(here)) :]
         self._gone = self._gone[-ROWS:]
-        patience = (self.server.ping_interval or 0) + (self.server.ping_timeout or 0)
-        most = self.server.max_backlog
+        patience, most = self._interval + self._timeout, self.server.max_backlog
         rows = [
             f"<div><small>player</small><small>state</small><small>last heard (at most {patience:g} s ago)</small>"
             f"<small>waiting to be read (at most {most // 1024} KiB)</small></div>"
@@ -78,7 +78,7 @@ class Attendance(Live):
                 rows.append(f'<div class="gg-gone-row">{name}<span>✕ {html.escape(self._reason(client))}</span></div>')
                 continue
             silence, waiting = self._silence(client), client.connection.transport.get_write_buffer_size()
-            asked = silence > (self.server.ping_interval or 0) + 0.25
+            asked = silence > self._interval + self._step / 4
             state = "▮ does not read" if waiting else "? no answer" if asked else "● here"
             silent, unread = gauge(silence / (patience or 1), f"{silence:.1f} s"), gauge(waiting / most, kib(waiting))
             rows.append(f"<div>{name}<span>{state}</span>{silent}{unread}</div>")
@@ -131,9 +131,12 @@ class Heartbeat(Live):
 
     def _paint_standstill(self, begin: float, end: float) -> Iterable[str]:
         left, width = self._place(begin), (end - begin) / WINDOW * 100
-        yield f'<s style="left:{left:.2f}%;width:{min(width, 100 - left):.2f}%">{end - begin:.1f} s</s>'
-        if left + width > 100:  # it goes on at the left end
-            yield f'<s style="left:0;width:{left + width - 100:.2f}%"></s>'
+        pieces = [(left, min(width, 100 - left)), (0, max(0, left + width - 100))]  # it may go on at the left end
+        widest = max(pieces, key=lambda piece: piece[1])
+        for left, width in pieces:
+            label = f"{end - begin:.1f} s" if (left, width) == widest else ""
+            if width:
+                yield f'<s style="left:{left:.2f}%;width:{width:.2f}%">{label}</s>'
 
 
 def lamps(names: Iterable[str], lit: str) -> str:
