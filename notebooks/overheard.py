@@ -1,4 +1,4 @@
-"""What lesson 8 needs beside the shared widgets: a server that can be overheard, and the script of its page."""
+"""What lesson 8 needs besides the shared widgets: a server that can be overheard, and the script of its page."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class OverheardServer(GameServer):
         return f"{self._kinds[client.connection]} {client.label}"
 
     async def play_with(self, connection: GameConnection) -> None:
-        """Note who comes in, and how; then play with them as ever."""
+        """Note who comes in, and how; then play with them as usual."""
         request = connection.request
         assert request is not None
-        # Each browser claims to be a Mozilla: a habit from the nineties.
+        # Every browser claims to be Mozilla, a habit from the nineties.
         kind = self._kinds[connection] = "page" if "Mozilla" in str(request.headers) else "Python"
         if "name" in urllib.parse.parse_qs(request.path.partition("?")[2], keep_blank_values=True):
             self._named_in_address.add(connection)
@@ -48,8 +48,8 @@ class OverheardServer(GameServer):
             del self._kinds[connection]
 
     def answer(self, client: Client, data: str | bytes) -> None:
-        """Note a message that has come in, then answer it."""
-        if client.connection in self._named_in_address:  # no message: the game reads it in the address
+        """Note a message that came in, then answer it."""
+        if client.connection in self._named_in_address:  # not a message: the game reads it from the address
             self._named_in_address.remove(client.connection)
         else:
             self._note(f"{self._label(client)} → server", data if isinstance(data, str) else repr(data), "")
@@ -71,7 +71,7 @@ class OverheardServer(GameServer):
 
 
 class Overheard(Live):
-    """Show what a server has heard and said, the newest on top."""
+    """Show what a server has heard and said, the newest on top; lines about programs alone have a double edge."""
 
     def __init__(self, server: OverheardServer) -> None:
         self.server = server
@@ -79,7 +79,8 @@ class Overheard(Live):
 
     def _paint(self) -> str:
         rows = "".join(
-            f"<p><small>{when:.2f} s, {html.escape(who)}</small><br>"
+            f'<p class="{"gg-python" if "Python" in who and "page" not in who else ""}">'
+            f"<b>{html.escape(who)}</b> <small>{when:.2f} s</small><br>"
             f"{html.escape(words)} <small>{html.escape(meaning)}</small></p>"
             for when, who, words, meaning in reversed(self.server.overheard)
         )
@@ -87,7 +88,7 @@ class Overheard(Live):
 
 
 def beside(frame: Any, *parts: Part) -> widgets.VBox:
-    """Show an IFrame, and at its right parts of a lesson, one below the other."""
+    """Show an IFrame, and to its right some parts of a lesson, one below the other."""
     column = widgets.VBox([part.view for part in parts], layout={"flex": "1 1 420px", "min_width": "300px"})
     page = widgets.HTML(frame._repr_html_(), layout={"flex": f"0 1 {frame.width}px", "margin": "0"})
     row = widgets.Box([page, column], layout={"flex_flow": "row wrap", "grid_gap": "0 16px"})
@@ -95,7 +96,7 @@ def beside(frame: Any, *parts: Part) -> widgets.VBox:
 
 
 def piece_of_page(number: int, *functions: str) -> Any:
-    """Show one of the five pieces of the page's script; of a long one, only the functions that are named."""
+    """Show one of the five pieces of the page's script; of a long one, only the functions you name."""
     text = PAGE.read_text(encoding="utf-8")
     found = re.search(rf"^// {number}\. .*?(?=^// \d\. |^// What to press|^</script>)", text, re.DOTALL | re.MULTILINE)
     if not found:

@@ -107,6 +107,25 @@ def results(page: Page, number: int = 0) -> str:
     return str(page.locator(".gg-results").nth(number).text_content())
 
 
+def remember_what_is_shown(page: Page) -> None:
+    """Keep the text of everything that is shown from now on, however short a time it is seen."""
+    page.evaluate(
+        """() => {
+            window.shown = [];
+            const keep = node => shown.push(node.innerHTML === undefined ? "" : node.textContent);
+            new MutationObserver(changes => changes.forEach(change => change.addedNodes.forEach(keep)))
+                .observe(document.body, {childList: true, subtree: true});
+        }"""
+    )
+
+
+def wait_for_row(page: Page, player: str, state: str) -> None:
+    """Wait until a player has been shown in a state, in the list of who is here and who has gone."""
+    rows = """([player, state]) => [...shown, ...[...document.querySelectorAll(".gg-life")].map(e => e.textContent)]
+        .some(text => text.split(player).slice(1).some(rest => rest.replace(/^\\d+/, "").startsWith(state)))"""
+    page.wait_for_function(rows, arg=[player, state])
+
+
 def press_until(page: Page, slider: str, key: str, value: str) -> None:
     """Move a slider with the keyboard until its readout shows the value."""
     box = page.locator(".gg .widget-slider", has_text=slider)
@@ -474,30 +493,57 @@ def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[s
         for message, meaning in (("hello", "This is not JSON"), ("[42]", "not a JSON object"), ("{}", "neither")):
             press(page, message)
             wait_for_text(page, ".gg-results", meaning)
+        wait_for_text(page, ".widget-html-content", "● Ada is still connected.")
         press(page, "politely")
         wait_for_text(page, ".gg-results", "let a guest join first")
-        for way in ("politely", "vanish", "fall silent"):
+        remember_what_is_shown(page)
+        for number, (way, end) in enumerate(
+            (
+                ("politely", "✕ left with a goodbye (close code 1000)"),
+                ("vanish", "✕ gone, without a goodbye"),
+                ("fall silent", "✕ is silent and is cut off"),
+            ),
+            1,
+        ):
             press(page, "A guest joins")
-            wait_for_text(page, ".widget-html-content b", "Guest")
+            wait_for_row(page, f"Guest {number} #", "● here")
             press(page, way)
-            learner.kernel.wait_for("not any('Guest' in client.label for client in server.clients.values())")
+            wait_for_row(page, f"Guest {number} #", end)
+        wait_for_row(page, "Guest 3 #", "? no answer")
         press(page, "Stop the server")
         wait_for_text(page, ".widget-html-content", "Eve: waiting for the server")
+        wait_for_row(page, "Eve #", "✕ sent home: the server stopped")
         press(page, "Start the server")
         wait_for_text(page, ".widget-html-content", "Eve: here")
+        press(page, "Let in a sleeper")
+        wait_for_text(page, ".gg-results", "Ada is still here.")
+        wait_for_row(page, "Sleeper #", "▮ does not read")
+        wait_for_row(page, "Sleeper #", "✕ does not read and is cut off")
 
 
-def test_a_click_tells_where_it_arrives(browser: Browser, lab: tuple[str, Path]) -> None:
+def test_the_event_loop_is_seen_to_stand_still_and_a_click_tells_where_it_arrives(
+    browser: Browser, lab: tuple[str, Path]
+) -> None:
     with lesson(browser, lab, "06_event_loop") as learner:
         page = learner.page
         wait_for_text(page, ".jp-OutputArea-output", "RuntimeError: asyncio.run() cannot be called")
         wait_for_text(page, ".jp-OutputArea-output", "Round 3:")
+        page.wait_for_selector(".gg-heart i", state="attached")
+        remember_what_is_shown(page)
+        press(page, "time.sleep(2)")
+        wait_for_text(page, ".gg-results", "time.sleep(2)0 ticks came through")
+        page.wait_for_function("() => shown.some(text => /Ada's replies.*loop stood still for [2-9]/.test(text))")
+        press(page, "await asyncio.sleep(2)")
+        page.wait_for_function(
+            """() => [...document.querySelectorAll(".gg-results")].some(
+                e => /await asyncio.sleep\\(2\\)[1-9]\\d* ticks came through/.test(e.textContent))"""
+        )
         press(page, "Where am I?")
-        wait_for_text(page, ".widget-html-content", "The click has arrived in")
+        wait_for_text(page, ".gg-lit", "thread")
         press(page, "Count the ticks")
-        wait_for_text(page, ".gg-results", "ticks")
+        wait_for_text(page, ".gg-results", "Count the ticks")
         press(page, "Go wrong")
-        wait_for_text(page, ".gg-results", "ValueError: you see me, do you?")
+        wait_for_text(page, ".gg-results", "ValueError: you see me, don't you?")
 
 
 def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
@@ -507,10 +553,16 @@ def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
         page = learner.page
         outputs = page.locator(".jp-OutputArea-output").all_text_contents()
         assert sum("not yet" in output for output in outputs) == 4
+        found = [re.sub(r"\s+", " ", bar) for bar in page.locator(".gg-bar", has_text="guess").all_text_contents()]
+        assert [bar.replace(" found", "") for bar in found] == [
+            f"guess {number}{count}" for number, count in enumerate((1, 2, 4, 8, 16, 32, 37), 1)
+        ]
+        wait_for_text(page, "big", "0 of 400 rounds")
         press(page, "Play 400 rounds")
         press(page, "Play 400 rounds")
         wait_for_text(page, ".gg-results", "one tournament at a time")
         wait_for_text(page, ".gg-results", "over: bisection ")
+        wait_for_text(page, "big", "400 of 400 rounds")
         wait_for_text(page, ".gg-bar", "bisection")
 
 
@@ -532,9 +584,10 @@ def test_a_page_and_a_program_play_side_by_side(browser: Browser, lab: tuple[str
             assert (json.loads(guess), reply) == ({"guess": 50}, '"Меньше"')
         press(page, "Ada peeks")
         frame.locator("#words", has_text="Игрок Ada угадал число 77!").wait_for()
-        wait_for_text(page, ".gg-overheard", "server → Python Ada, page #2")
+        wait_for_text(page, ".gg-overheard p:not(.gg-python)", "server → Python Ada, page #2")
+        wait_for_text(page, ".gg-overheard .gg-python", "Python Ada → server")
         press(page, "evil.example")
-        wait_for_text(page, ".gg-results", "The guarded one: HTTP 403")
+        wait_for_text(page, ".gg-results", "The open server: ✓ welcome! The guarded one: ✕ HTTP 403")
         wait_for_text(page, ".jp-RenderedMarkdown pre", "new WebSocket(")
 
 
@@ -553,6 +606,46 @@ def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) ->
         wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
         wait_for_text(page, ".gg-bar", "Somebody #")
         wait_for_text(page, ".gg-hall h1", "5…")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "05_when_things_go_wrong",
+        "06_event_loop",
+        "07_write_your_own_bot",
+        "08_a_page_is_a_client",
+        "09_a_whole_class",
+    ],
+)
+def test_no_text_is_cut_and_a_picture_is_seen_while_its_buttons_are_pressed(
+    browser: Browser, lab: tuple[str, Path], name: str
+) -> None:
+    with lesson(browser, lab, name) as learner:
+        page = learner.page
+        for width in (1280, 1000):
+            page.set_viewport_size({"width": width, "height": 720})
+            page.wait_for_timeout(300)
+            cut = page.evaluate(
+                """() => {
+                    const controls = ".gg button, .gg .widget-label";
+                    const pictures = ".gg-bar span, .gg-bar b, .gg-heart b, .gg-life span";
+                    return [...document.querySelectorAll(`${controls}, ${pictures}`)]
+                        .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline")
+                        .map(e => `${e.className}: ${e.textContent}`);
+                }"""
+            )
+            assert cut == [], width
+        page.set_viewport_size({"width": 1280, "height": 720})
+        page.wait_for_timeout(300)
+        too_high = page.evaluate(
+            """() => {
+                const room = document.querySelector(".jp-NotebookPanel-notebook").clientHeight;
+                return [...document.querySelectorAll(".jp-OutputArea-output:has(.gg button)")]
+                    .map(e => [e.offsetHeight, e.textContent, room]).filter(([height]) => height > room);
+            }"""
+        )
+        assert too_high == []
 
 
 def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:

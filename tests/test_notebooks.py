@@ -6,9 +6,11 @@ import ast
 import asyncio
 import html
 import json
+import logging
 import re
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, AsyncIterator, Iterator
@@ -41,6 +43,7 @@ from gameboard import (
 )
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 from kernels import FRESH_ROUND, NOTEBOOKS, Kernel, code_cells, kernel
+from lifesigns import Attendance, Heartbeat, lamps
 from overheard import Overheard, OverheardServer, beside, piece_of_page
 from rounds import SEEN, Diagram, Race
 from rounds import solution as solution_of_the_race
@@ -817,6 +820,72 @@ async def test_a_race_of_a_function_that_fails_says_why_and_one_that_is_no_corou
         Race(Play, {"yours": Play})  # type: ignore[dict-item]
 
 
+# Who is alive, in lesson 5, and whether the event loop is, in lesson 6
+
+
+async def test_who_has_gone_is_shown_with_the_reason() -> None:
+    async with GameServer(port=0, ping_interval=0.5, ping_timeout=0.5, max_backlog=1000) as server:
+        who = Attendance(server)
+
+        async def shows(text: str) -> None:
+            await eventually(lambda: text in " ".join(texts(who.picture.value)))
+
+        polite, lost = Player(server.url, "<Polite>"), Player(server.url, "Lost")
+        silent, sleeper = Player(server.url, "Silent"), Player(server.url, "Sleeper")
+        for player in (polite, lost, silent, sleeper):
+            await player.join()
+        await shows("Sleeper #4 ● here")
+        await polite.leave()
+        await shows("&lt;Polite&gt; #1 ✕ left with a goodbye (close code 1000)")
+        lost.connection.transport.abort()
+        await shows("Lost #2 ✕ gone, without a goodbye")
+        silent.connection.transport.pause_reading()
+        await shows("Silent #3 ? no answer")
+        await shows("Silent #3 ✕ is silent and is cut off")
+        sleeper.connection.transport.pause_reading()
+        while sleeper.client_id in server.clients:
+            server.broadcast("x" * 20_000)
+            await sleeper.connection.send('{"guess": 1}')
+            await asyncio.sleep(0.001)
+        await shows("Sleeper #4 ✕ does not read and is cut off: ")
+        await shows("nobody is here")
+        for player in (silent, sleeper):
+            player.connection.transport.abort()
+        await server.stop()
+        await shows("the server is stopped")
+        await who.end()
+    assert logging.getLogger("guessgame").handlers == []
+
+
+async def test_the_bars_of_a_player_are_full_at_the_limits(server: GameServer) -> None:
+    who = Attendance(server)
+    async with Player(server.url, "Ada"):
+        [client] = server.clients.values()
+        await eventually(lambda: "0.0 s" in who.picture.value)
+        client.connection.silence = 50
+        await eventually(lambda: "? no answer" in who.picture.value)
+        assert 'style="width:100%"' in who.picture.value
+    await who.end()
+
+
+async def test_a_strip_marks_each_beat_and_says_for_how_long_there_was_none() -> None:
+    now = time.perf_counter()
+    strip = Heartbeat({"steady": [now - 0.4, now - 0.2, now], "<torn>": [now - 9, now - 3, now - 0.5, now]})
+    await eventually(lambda: strip.picture.value)
+    lanes = strip.picture.value.split("<b>")[1:]
+    assert [lane.count("<i ") for lane in lanes] == [3, 3]
+    assert "<s " not in lanes[0]
+    assert texts(lanes[1]) == ["&lt;torn&gt;", "2.5 s", "✕ The loop stood still for 2.5 seconds."]
+    strip.lanes = {"steady": [now - 0.2, now]}
+    await eventually(lambda: "● The loop takes turns." in strip.picture.value)
+    await strip.stop()
+
+
+def test_the_lit_lamp_is_marked_not_by_colour_alone() -> None:
+    assert texts(lamps(["here", "<there>"], lit="<there>")) == ["here", "● &lt;there&gt;"]
+    assert texts(lamps(["here", "<there>"], lit="")) == ["here", "&lt;there&gt;"]
+
+
 # The server of lesson 8, which can be overheard, the script of its page, and the address for a class
 
 
@@ -893,7 +962,8 @@ async def test_what_was_overheard_is_shown_the_newest_on_top_and_escaped(open_se
         shown = Overheard(open_server)
         await eventually(lambda: "GET /" in shown.picture.value)
         assert [text for text in texts(shown.picture.value) if "i&gt;" in text] == ["&lt;i&gt;"]
-        assert texts(shown.picture.value)[0].endswith("s, server → Python &lt;b&gt;")
+        assert texts(shown.picture.value)[0] == "server → Python &lt;b&gt;"
+        assert '<p class="gg-python"><b>server → Python' in shown.picture.value
         assert "<i>" not in shown.picture.value
         await shown.stop()
 
@@ -943,7 +1013,7 @@ DEMO = PROJECT / "notebooks" / "01_watch_bots_play.ipynb"
 PAGE_LESSON = PROJECT / "notebooks" / "08_a_page_is_a_client.ipynb"
 
 # The kernel has tasks of its own, which come and go. The code of a cell is in a "file" named ipykernel_...
-OUR_FILES = ("guessgame", "gameboard", "broadcasting", "frames", "overheard", "rounds", "websockets", "ipykernel_")
+OUR_FILES = ("guessgame", "websockets", "ipykernel_", *(path.stem for path in NOTEBOOKS[0].parent.glob("*.py")))
 OUR_TASKS = f"""[
     repr(task) for task in __import__("asyncio").all_tasks()
     if any(name in task.get_coro().cr_code.co_filename for name in {OUR_FILES})
@@ -1120,12 +1190,12 @@ def test_the_doors_of_the_page_lesson_let_in_and_refuse(jupyter: Kernel) -> None
     jupyter.run("press = {label: button for panel in panels for label, button in panel.buttons.items()}")
     jupyter.run("results = [panel for panel in panels if 'evil.example' in panel.buttons][0].results")
     for label, guarded in (
-        ("No Origin at all", "welcome!"),
-        ("The page's own origin", "welcome!"),
-        ("evil.example", "HTTP 403"),
+        ("No Origin at all", "✓ welcome!"),
+        ("The page's own origin", "✓ welcome!"),
+        ("evil.example", "✕ HTTP 403"),
     ):
         jupyter.click(f"press[{label!r}]")
-        answer = f"The open server: welcome! The guarded one: {guarded}"
+        answer = f"The open server: ✓ welcome! The guarded one: {guarded}"
         jupyter.wait_for(f"{answer!r} in ([*results] or [''])[0] and {label.split()[-1]!r} in results[0]")
     jupyter.click("press['Ada guesses']")
     jupyter.wait_for("""('Python Ada → server', '{"guess": 50}') in [line[1:3] for line in server.overheard]""")
