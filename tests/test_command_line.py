@@ -142,7 +142,7 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GameServer
     status, output, errors = await run("serve", "--port", str(server.port))
     assert (status, output) == (1, "")
     where = rf"guessgame\.py: cannot listen on 127\.0\.0\.1, port {server.port}: "
-    assert re.fullmatch(where + r".*already in use.*; end the other program, or take another port.*\n", errors)
+    assert re.fullmatch(where + r".*already in use.*; end the other program, or choose another port.*\n", errors)
 
 
 COMPLAINTS = [
