@@ -229,7 +229,7 @@ class Client:
         return f"#{self.id} {self.name!r}" if self.name else f"#{self.id}"
 
     def score(self) -> Message:
-        """Make the message {"client_id": 3, "name": "Аня", "wins": 1}, or the same without "name"."""
+        """Make the message {"client_id": 3, "name": "Аня", "wins": 1}, or one without "name"."""
         name = {"name": self.name} if self.name else {}
         return {"client_id": self.id, **name, "wins": self.wins}
 
@@ -363,13 +363,15 @@ class Game:
 
 CLOSE_TIMEOUT = 1.0  # seconds a connection may take to say goodbye before it is cut
 DAY = 86_400  # seconds; no pause and no timeout is longer
+Number = TypeVar("Number", int, float)
 
 
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raise ValueError unless least <= value <= most."""
+def check_range(name: str, value: Number, least: float, most: float = math.inf) -> Number:
+    """Return the value of an option; raise ValueError unless least <= value <= most."""
     if not least <= value <= most:
         limits = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
         raise ValueError(f"{name} cannot be {value}: give {limits}")
+    return value
 
 
 class GameServer(Game):
@@ -410,14 +412,15 @@ class GameServer(Game):
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
     ) -> None:
-        check_range("port", port, 0, 65535)
-        check_range("max_size", max_size, 1)
-        check_range("max_players", max_players, 1)
-        check_range("per_address", per_address, 0)
-        check_range("rate", rate, 1)
-        check_range("max_backlog", max_backlog, 1)
-        check_range("ping_interval", ping_interval or 0, 0, DAY)
-        check_range("ping_timeout", ping_timeout or 0, 0, DAY)
+        super().__init__(low, high, pause, draw)
+        self.host, self.port = host, check_range("port", port, 0, 65535)
+        self.max_size = check_range("max_size", max_size, 1)
+        self.max_players = check_range("max_players", max_players, 1)
+        self.per_address = check_range("per_address", per_address, 0)
+        self.rate = check_range("rate", rate, 1)
+        self.max_backlog = check_range("max_backlog", max_backlog, 1)
+        self.ping_interval = check_range("ping_interval", ping_interval or 0, 0, DAY) or None
+        self.ping_timeout = check_range("ping_timeout", ping_timeout or 0, 0, DAY) or None
         if low > high:
             raise ValueError(f"the range {low}..{high} is empty: low must not be above high")
         if isinstance(origins, str):
@@ -425,16 +428,10 @@ class GameServer(Game):
         for origin in origins or []:
             if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?|null", origin):
                 raise ValueError(f"{origin!r} is not an origin: give one like https://example.org")
-        super().__init__(low, high, pause, draw)
-        self.host, self.port = host, port
-        # Browsers send their origin in small letters. Other programs send none (None), or a lie.
+        # Browsers send it in small letters; other programs send none (None), or any they like.
         pages = [origin.lower().rstrip("/") for origin in origins or []]
         self.origins: Any = None if origins is None else [*pages, None]
-        self.max_size, self.max_players, self.per_address = max_size, max_players, per_address
-        self.rate, self.max_backlog = rate, max_backlog
-        self.ping_interval, self.ping_timeout = ping_interval or None, ping_timeout or None
-        self.connections: set[GameConnection] = set()  # players, and those still shaking hands
-        self.knocking: dict[GameConnection, None] = {}  # only those shaking hands, oldest first
+        self.connections: dict[GameConnection, None] = {}  # oldest first; some still shake hands
         self.running = False
         self._server: Server | None = None
 
@@ -445,8 +442,7 @@ class GameServer(Game):
 
     @pause.setter
     def pause(self, seconds: float) -> None:
-        check_range("pause", seconds, 0, DAY)
-        self._pause = seconds
+        self._pause = check_range("pause", seconds, 0, DAY)
 
     async def __aenter__(self) -> GameServer:
         await self.start()
@@ -456,7 +452,7 @@ class GameServer(Game):
         await self.stop()
 
     async def start(self) -> None:
-        """Draw the first number and listen; after `stop()`, listen on the same port again.
+        """Draw the first number and listen; after `stop()` it starts again on the same port.
 
         Raises OSError when the port is in use, RuntimeError when the server is already running.
         """
@@ -488,21 +484,21 @@ class GameServer(Game):
                 process_request=answer_browser,
                 process_response=GameConnection.let_in,
                 origins=self.origins,
-                compression=None,  # it costs memory for each player, and short messages gain nothing
+                compression=None,  # costs memory for each player, saves nothing on short messages
                 max_size=self.max_size,
                 write_limit=min(32768, self.max_backlog),
                 ping_interval=self.ping_interval,
                 ping_timeout=None,  # see watch_for_silence()
                 close_timeout=CLOSE_TIMEOUT,
                 logger=wire_log,
-                backlog=1,  # so many connections come in before everybody else has a turn
+                backlog=1,  # connections let in at once, before everybody else has a turn
             )
         except OSError as error:
             where, reason = f"{self.host}, port {self.port}", error.strerror or error
             advice = "end the other program, or choose another port (0: any free one)"
             raise OSError(f"cannot listen on {where}: {reason}; {advice}") from error
         for listening in server.sockets:
-            # Then one read takes in a few hundred messages of a flood, not thousands.
+            # So that one read takes in a few hundred messages of a flood, not thousands.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with listening.dup() as same:
                 same.listen(1024)  # a whole class may connect at the same moment
@@ -530,7 +526,7 @@ class GameServer(Game):
         server.close()
         closed = asyncio.ensure_future(server.wait_closed())
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
-        # The library would wait forever for a player who doesn't read, or half a handshake.
+        # The library would wait forever for a player who doesn't read, or for half a handshake.
         for connection in list(self.connections):
             connection.transport.abort()
         await closed
@@ -538,7 +534,7 @@ class GameServer(Game):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._server is server:  # it is another one if somebody has started the game again
+        if self._server is server:  # it's another one if the game has been started again
             self._server, self.running = None, False
         log.info("stopped")
 
@@ -565,8 +561,8 @@ class GameServer(Game):
 # Limits: nobody can spoil the game for the others
 # --------------------------------------------------------------------------------------------------
 
-# Cyrillic and Greek letters that look like Latin ones, small or capital, and what looks like 3 or #:
-# those in Unicode's list of confusables (UTS #39) that can be typed on a keyboard.
+# Cyrillic and Greek letters that look like Latin ones, small or capital, and what looks like 3
+# or #: those in Unicode's list of confusables (UTS #39) that can be typed on a keyboard.
 TWINS = str.maketrans(
     "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
     "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
@@ -587,7 +583,7 @@ def skeleton(name: str) -> str:
 def check_name(name: object) -> str:
     """Return the name without spaces around it; for a bad one raise ValueError with a sentence.
 
-    A name must not look like nothing, like an id, or like a sentence of the game, as this would:
+    A name must be visible, and must not look like an id, or like words of the game, as in
     "Игрок Аня угадал число 5! Игрок Боря угадал число 67!"
     """
     name = name.strip() if isinstance(name, str) else ""
@@ -639,7 +635,7 @@ HANDSHAKE_SIZE = 16 * 1024  # bytes
 class GameConnection(ServerConnection):
     """Guard what the library leaves open: who may come in, and how much they may ask of us."""
 
-    # A few more attributes in the dictionary, and Python makes a bigger one: 1.5 KiB a player.
+    # As ordinary attributes, these would make the dictionary of each connection 1.5 KiB bigger.
     __slots__ = ("client", "due", "game", "head", "just_read", "pieces", "resting", "silence")
 
     def __init__(self, game: GameServer, *args: Any, **options: Any) -> None:
@@ -657,7 +653,6 @@ class GameConnection(ServerConnection):
 
     async def play(self) -> None:
         """Let the game play with this player; whatever goes wrong ends only this connection."""
-        self.game.knocking.pop(self, None)
         try:
             await self.game.play_with(self)
         except (ConnectionClosed, ConnectionError):
@@ -689,7 +684,7 @@ class GameConnection(ServerConnection):
     async def turn(self) -> None:
         """Wait until this player's next message is due, and let the others have their turn."""
         delay = self.count()
-        if delay or not self.just_read:  # before anything was read, the others had their turn
+        if delay or not self.just_read:  # if something was just read, the others had their turn
             await asyncio.sleep(delay)
         self.just_read = False
         if self.paused:
@@ -729,7 +724,7 @@ class GameConnection(ServerConnection):
             waiting = self.transport.get_write_buffer_size()
             if waiting > self.game.max_backlog:
                 self.cut_off("%s does not read and is cut off: %d bytes were waiting", waiting)
-        # The library sends frame by frame. Like this, one write answers a read full of pings.
+        # The library writes frame by frame; this way, one write answers a read full of pings.
         frames = self.protocol.data_to_send()
         data = b"".join(frames)
         if data:
@@ -737,7 +732,7 @@ class GameConnection(ServerConnection):
         if frames and not frames[-1]:  # an empty frame stands for the end
             with contextlib.suppress(OSError, RuntimeError):
                 self.transport.write_eof()
-            # A player who says goodbye and stays would be read forever.
+            # A player who says goodbye and stays, or doesn't read ours, would be here forever.
             self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def cut_off(self, about: str, *values: int) -> None:
@@ -746,7 +741,7 @@ class GameConnection(ServerConnection):
             log.warning(about, str(self), *values)
             self.transport.abort()
 
-    # Silence: if you are gone without a word, we find out.
+    # Silence: if you leave without a word, we find out.
 
     def data_received(self, data: bytes) -> None:
         self.just_read, self.silence = True, min(self.silence, 0.0)
@@ -759,10 +754,10 @@ class GameConnection(ServerConnection):
 
     @staticmethod
     async def watch_for_silence(game: GameServer) -> None:
-        """Cut off players who have been silent for too long, and don't even answer pings.
+        """Cut off players who have been silent for too long, and haven't even answered a ping.
 
-        It adds up the seconds from check to check instead of reading a clock: players are not to
-        blame for the time when this program, or the whole machine, was asleep.
+        It adds up the seconds from check to check instead of reading a clock: it's not the
+        players' fault when this program, or the whole machine, was asleep.
         """
         interval, timeout = game.ping_interval, game.ping_timeout
         while interval and timeout:
@@ -773,15 +768,14 @@ class GameConnection(ServerConnection):
                 if connection.silence > interval + timeout:
                     connection.cut_off("%s is silent and is cut off")
 
-    # Seats: there is room for the players, and those who only knock can't take it from them.
+    # Seats: players have room, and those who only knock can't take it from them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.game.connections.add(self)
-        self.game.knocking[self] = None
+        self.game.connections[self] = None
         if len(self.game.connections) > self.game.max_players + HANDSHAKES:
-            oldest = next(iter(self.game.knocking))
-            del self.game.knocking[oldest]
+            knocking = (other for other in self.game.connections if other.client is None)
+            oldest = next(other for other in knocking if not other.transport.is_closing())
             oldest.cut_off("refused %s: too many others are shaking hands")
 
     def let_in(self, request: Request, response: Response) -> Response:
@@ -799,14 +793,8 @@ class GameConnection(ServerConnection):
             log.warning(f"refused a connection from %s: HTTP {response.status_code}", str(self))
         return response
 
-    def eof_received(self) -> None:
-        super().eof_received()
-        # A player who says goodbye, but doesn't read ours, would stay forever.
-        self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.game.connections.discard(self)
-        self.game.knocking.pop(self, None)
+        self.game.connections.pop(self, None)
         client, self.client = self.client, None
         if client is not None:
             self.game.forget(client)
@@ -839,7 +827,7 @@ def read_page(changed: float) -> tuple[str, str]:
 
 
 def answer_browser(connection: GameConnection, request: Request) -> Response | None:
-    """Answer a request that is no handshake with the page, or a sentence; it takes no seat."""
+    """Answer a request that isn't a handshake: with the page, or a sentence. It takes no seat."""
     if "Upgrade" in request.headers:
         return None
     if request.path.partition("?")[0] != "/":
@@ -850,14 +838,10 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
         return connection.respond(200, NO_PAGE.format(url=connection.game.url))
     response = connection.respond(200, page)
     del response.headers["Content-Type"]
-    response.headers.update(
-        {
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-cache",
-        }
-    )
+    response.headers["Content-Type"] = "text/html; charset=utf-8"
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-cache"
     return response
 
 
@@ -865,7 +849,7 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
 # The client
 # --------------------------------------------------------------------------------------------------
 
-# Since websockets 15 there may be a company's proxy in the way, but the game is played nearby.
+# From websockets 15 on, a company's proxy would be used. For a game nearby it's only in the way.
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
 WELCOME_TIMEOUT = 10.0  # seconds; a server of this game says welcome at once
@@ -884,7 +868,7 @@ class Player:
 
     url          where the server is
     name         what to be called, or None; if the server refuses it, `name` is None after joining
-    on_message   called with each message when it arrives, before anything waiting for it goes on
+    on_message   called with each message, before anything that waits for the message goes on
     history      how many messages `received` keeps
     """
 
@@ -965,7 +949,7 @@ class Player:
             raise ServerGone(f"No server answers at {reason}: {advice}") from error
 
     async def leave(self) -> None:
-        """Say goodbye and disconnect within a second. It is safe to call this twice, at any time."""
+        """Say goodbye and disconnect within a second. Safe to call twice, and at any moment."""
         if self.gone is None:
             closing = asyncio.ensure_future(self.connection.close())
             await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
@@ -1009,8 +993,8 @@ class Player:
         data = encode(request) if isinstance(request, dict) else request
         if isinstance(data, str):
             data.encode()  # UnicodeEncodeError is a ValueError
-        # When the caller is cancelled, this task still waits for the reply, or the next to ask
-        # would get it. Nobody else may look at the task's exception then, so the callback does.
+        # If the caller is cancelled, this task still waits for the reply, or the next request
+        # would get it. Then nobody looks at the task's exception, except for the callback.
         exchange = asyncio.ensure_future(self._exchange(data))
         exchange.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(exchange)
@@ -1150,8 +1134,7 @@ class Bot(Player):
         **options: Any,
     ) -> None:
         super().__init__(url, name, **options)
-        check_range("delay", delay, 0, DAY)
-        self.strategy, self.delay = strategy, delay
+        self.strategy, self.delay = strategy, check_range("delay", delay, 0, DAY)
 
     async def step(self) -> Message:
         """Make one guess and return the reply. Raises ServerGone when the server is gone."""
@@ -1198,7 +1181,7 @@ def harmless(text: str) -> str:
 
 
 def show(text: str, before: str = "", after: str = "\n", file: TextIO | None = None) -> None:
-    """Print a text, made harmless, at once, as long as anybody reads it (unlike `play | head -1`)."""
+    """Print a text, made harmless, at once; a reader who leaves (`play | head -1`) is no error."""
     file = file or sys.stdout
     try:
         print(before, harmless(text), sep="", end=after, file=file, flush=True)
@@ -1266,6 +1249,8 @@ async def answer_lines(player: Player, screen: Screen) -> None:
     """Guess what is typed, line by line, until the input or the server ends."""
     screen.write("Type a number and press Enter; Ctrl-D or Ctrl-C leaves.")
     lines = read_lines()
+    closed = asyncio.ensure_future(player.wait_closed())
+    closed.add_done_callback(lambda closed: lines.put_nowait(None))
     with contextlib.suppress(ServerGone):
         while True:
             if screen.interactive:
@@ -1304,7 +1289,7 @@ async def serve_command(**options: Any) -> None:
             allowed, at_most = getrlimit(RLIMIT_NOFILE)
             setrlimit(RLIMIT_NOFILE, (max(allowed, min(files, at_most)), at_most))
         show(server.url)
-        log.info("to play in a browser, open %s", server.page)
+        log.info("browsers play on %s", server.page)
         await asyncio.Event().wait()  # forever: only a signal ends it
 
 
@@ -1359,13 +1344,7 @@ async def play_command(url: str, name: str | None = None) -> None:
     """
     screen = Screen()
     async with Player(url, name, on_message=screen.hear) as player:
-        typing = asyncio.ensure_future(answer_lines(player, screen))
-        closed = asyncio.ensure_future(player.wait_closed())
-        try:
-            await asyncio.wait({typing, closed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            typing.cancel()
-            closed.cancel()
+        await answer_lines(player, screen)
         if player.gone:
             screen.write(player.gone)
         if screen.interactive:
@@ -1406,20 +1385,24 @@ def report_win(bot: Bot, message: Message) -> None:
         show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
 
 
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keep the lines of the examples, and show the defaults."""
+
+
 class Parser(argparse.ArgumentParser):
     """Parse the command line; complain in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        # SUPPRESS: what has no default here has one in the signature of its command.
+        super().__init__(formatter_class=Help, argument_default=argparse.SUPPRESS, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (help: {self.prog} -h)\n")
 
 
-class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keep the lines of the examples, and show the defaults."""
-
-
 def make_parser() -> Parser:
     """Describe the command line."""
-    parser = Parser("guessgame.py", formatter_class=Help)
+    parser = Parser(prog="guessgame.py")
     parser.description = """Guess the number, over WebSocket.
 
 examples:
@@ -1430,15 +1413,7 @@ examples:
 
     def add_command(run: Callable[..., Any], name: str) -> Callable[..., argparse.Action]:
         about = inspect.getdoc(run) or ""
-        summary = about.partition("\n")[0]
-        # SUPPRESS: an option that has no default here has it in the command's own signature.
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=about,
-            formatter_class=Help,
-            argument_default=argparse.SUPPRESS,
-        )
+        command = commands.add_parser(name, help=about.partition("\n")[0], description=about)
         command.set_defaults(run=run)
         return command.add_argument
 
