@@ -176,11 +176,11 @@ def draw_secret(low: int, high: int) -> int:
 
 
 class Round:
-    """Judge guesses until one is right; raise ValueError for a secret nobody could find."""
+    """Judge guesses until one is right; raise ValueError for a secret that nobody could find."""
 
     def __init__(self, secret: int, low: int = 1, high: int = 100) -> None:
         if not isinstance(secret, int) or not low <= secret <= high:
-            raise ValueError(f"the secret {secret!r} is not within {low}..{high}, or not whole")
+            raise ValueError(f"the secret {secret!r} is not a whole number from {low} to {high}")
         self.secret, self.low, self.high = secret, low, high
         self.over = False
 
@@ -831,7 +831,7 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
     if "Upgrade" in request.headers:
         return None
     if request.path.partition("?")[0] != "/":
-        return connection.respond(404, "There is nothing here: the page of the game is at /.\n")
+        return connection.respond(404, "There is nothing here: the game's page is at /.\n")
     try:
         page, policy = read_page(PAGE.stat().st_mtime)
     except OSError:
@@ -1013,7 +1013,7 @@ class Player:
     # Hearing: what each message tells us.
 
     async def _read(self) -> None:
-        reason = "what it sent is not of this game"
+        reason = "the server sent something that is not part of this game"
         try:
             while True:
                 self._hear(json.loads(await self.connection.recv()))
@@ -1064,9 +1064,10 @@ class Player:
             self.low, self.high = self.range
             self.last_guess = self.last_verdict = None
             self.round_over = False
-        if kind in (YOU_WON, SOMEBODY_WON):
+        elif kind in (YOU_WON, SOMEBODY_WON):
             self.rounds += 1
-        if kind in (YOU_WON, SOMEBODY_WON) or fields.get("error") == ROUND_IS_OVER:
+            self.round_over = True
+        elif fields.get("error") == ROUND_IS_OVER:
             self.round_over = True
         if "client_id" in fields:
             # Right after a win this is the winner's score, otherwise the reply to a new name.
@@ -1247,7 +1248,7 @@ def read_lines() -> asyncio.Queue[str | None]:
 
 async def answer_lines(player: Player, screen: Screen) -> None:
     """Guess what is typed, line by line, until the input or the server ends."""
-    screen.write("Type a number and press Enter; Ctrl-D or Ctrl-C leaves.")
+    screen.write("Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C.")
     lines = read_lines()
     closed = asyncio.ensure_future(player.wait_closed())
     closed.add_done_callback(lambda closed: lines.put_nowait(None))
@@ -1369,7 +1370,7 @@ async def bots_command(
             if bot.name is None:  # somebody else's bots play on the same server
                 await bot.rename(f"{kind}-{number}-{os.getpid()}")
             bot.on_message = functools.partial(report_win, bot)
-        show(f"{n} bots play on {url}; Ctrl-C ends it.")
+        show(f"{n} bots play on {url}; to stop, press Ctrl-C.")
         try:
             await asyncio.gather(*(bot.play(rounds) for bot in bots))
         finally:
