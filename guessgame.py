@@ -18,17 +18,10 @@ Russian, as the specification wants them:
     each second of the pause   {"countdown": 5} ... {"countdown": 1}
     after the pause            "Новая игра началась!"
 
-Read from top to bottom. On a first reading, skip from `class GameServer` to `class Player`: by then
-the game is complete, and what comes between only opens and guards it.
-
-    messages           what travels, and what it means in English
-    rules              one round, without a network
-    the game           `Game` plays with everybody who connects
-    open and close     `GameServer` is the game on a port, with all its options
-    limits             nobody can spoil the game for the others
-    the page           what a browser gets when it asks for http:// instead of ws://
-    the client         `Player`; a `Bot` is a player with a strategy; you can play in a terminal
-    the command line   `python guessgame.py serve`, and then `python guessgame.py play`
+Read from top to bottom: first the messages, the rules of a round, and the game; then opening and
+closing, limits, and the page; then the client, bots, the terminal, and the command line. On a first
+reading, skip from `class GameServer` to `class Player`: by then the game is complete, and what
+comes between only opens and guards it.
 """
 
 from __future__ import annotations
@@ -1251,7 +1244,7 @@ async def answer_lines(player: Player, screen: Screen) -> None:
     screen.write("Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C.")
     lines = read_lines()
     closed = asyncio.ensure_future(player.wait_closed())
-    closed.add_done_callback(lambda closed: lines.put_nowait(None))
+    closed.add_done_callback(lambda _: lines.put_nowait(None))
     with contextlib.suppress(ServerGone):
         while True:
             if screen.interactive:
@@ -1300,13 +1293,13 @@ class LogQueue(logging.handlers.QueueHandler):
     lost = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            if self.lost:
-                record.msg += f" (lost before this: {self.lost} lines)"
-            self.queue.put_nowait(record)
-            self.lost = 0
-        except queue.Full:
+        if self.queue.full():
             self.lost += 1
+            return
+        if self.lost:
+            record.msg += f" (lost before this: {self.lost} lines)"
+        self.lost = 0
+        self.queue.put_nowait(record)
 
 
 @contextlib.asynccontextmanager
@@ -1361,6 +1354,11 @@ async def bots_command(
       python guessgame.py bots
       python guessgame.py bots -n 2 --strategy bisection lucky --delay 0.1 --rounds 20
     """
+
+    def report(bot: Bot, message: Message) -> None:
+        if message == YOU_WON:
+            show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
+
     check_range("-n", n, 1)
     async with contextlib.AsyncExitStack() as stack:
         bots = []
@@ -1369,7 +1367,7 @@ async def bots_command(
             bots.append(await stack.enter_async_context(bot))
             if bot.name is None:  # somebody else's bots play on the same server
                 await bot.rename(f"{kind}-{number}-{os.getpid()}")
-            bot.on_message = functools.partial(report_win, bot)
+            bot.on_message = functools.partial(report, bot)
         show(f"{n} bots play on {url}; to stop, press Ctrl-C.")
         try:
             await asyncio.gather(*(bot.play(rounds) for bot in bots))
@@ -1379,11 +1377,6 @@ async def bots_command(
             show(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
             for bot in sorted(bots, key=lambda bot: -bot.wins):
                 show(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
-
-
-def report_win(bot: Bot, message: Message) -> None:
-    if message == YOU_WON:
-        show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
