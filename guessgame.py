@@ -1293,13 +1293,13 @@ class LogQueue(logging.handlers.QueueHandler):
     lost = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        if self.queue.full():
-            self.lost += 1
-            return
         if self.lost:
             record.msg += f" (lost before this: {self.lost} lines)"
-        self.lost = 0
-        self.queue.put_nowait(record)
+        try:
+            self.queue.put_nowait(record)
+            self.lost = 0
+        except queue.Full:
+            self.lost += 1
 
 
 @contextlib.asynccontextmanager
