@@ -256,7 +256,7 @@ class Game:
             self.forget(client)
 
     def forget(self, client: Client) -> None:
-        """Take a player who has left off the list. It is safe to call this twice."""
+        """Forget a player who has left. It is safe to call this twice."""
         if self.clients.pop(client.id, None):
             self._named.pop(skeleton(client.name or ""), None)
             log.info("%s left, %d here", str(client), len(self.clients))
@@ -1175,7 +1175,7 @@ def harmless(text: str) -> str:
 
 
 def show(text: str, before: str = "", after: str = "\n", file: TextIO | None = None) -> None:
-    """Print a text, made harmless, at once; a reader who leaves (`play | head -1`) is no error."""
+    """Print a text at once, made harmless. Nobody has to read it all: `play | head -1` works."""
     file = file or sys.stdout
     try:
         print(before, harmless(text), sep="", end=after, file=file, flush=True)
@@ -1194,7 +1194,7 @@ class Screen:
             os.system("")  # makes the console understand escape sequences
 
     def hear(self, message: Message) -> None:
-        """Write a message and, the first time, its meaning; later on, hints get short ones."""
+        """Write a message, with its meaning the first time; after that, hints get a short one."""
         words = message if isinstance(message, str) else message.get("error", "")
         kind, meaning = recognise(words)[0], explain(message)
         if kind in self._explained:
