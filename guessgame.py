@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Play "guess the number" over WebSocket: one server, any number of players.
 
-The server draws a secret number. Every player sends guesses and hears whether *their own number*
-is less or more than the secret. Whoever finds it wins the round, everybody hears of it, and five
-seconds later a new round begins. Each message is one JSON document in one text frame. The words
-are Russian, as the specification has them:
+The server draws a secret number. Players send guesses and hear whether *their own number* is less
+or more than the secret. Whoever finds it wins the round, everybody hears about it, and five seconds
+later a new round begins. Each message is one JSON document in one text frame. The words are
+Russian, as the specification wants them:
 
     from the client            the server answers
     {"guess": 42}              "Меньше" (less), "Больше" (more) or "Вы угадали!" (you guessed it!)
@@ -12,23 +12,16 @@ are Russian, as the specification has them:
     anything else              {"error": "<a sentence that says what to send instead>"}
 
     when                       everybody hears
-    on connecting              "Добро пожаловать! Угадайте число от 1 до 100." (only the newcomer)
-    somebody wins              "Игрок #3 угадал число 67!"                     (all but the winner)
-    right after it             {"client_id": 3, "wins": 1}
+    somebody connects          "Добро пожаловать! Угадайте число от 1 до 100." (only the newcomer)
+    somebody wins              "Игрок #3 угадал число 67!"               (all except the winner)
+    right after that           {"client_id": 3, "wins": 1}
     each second of the pause   {"countdown": 5} ... {"countdown": 1}
     after the pause            "Новая игра началась!"
 
-Read from top to bottom. On a first reading skip from `class GameServer` to `class Player`: there
-the game is complete, and what follows opens and guards it.
-
-    messages           what travels, and what it means in English
-    rules              one round; no network yet
-    the game           `Game` plays it with everybody who connects
-    open and close     `GameServer` is the game on a port, with all its options
-    limits             names and connections that could spoil the game for the others
-    the page           what a browser gets that asks for http:// instead of ws://
-    the client         `Player`; a `Bot` is a player with a strategy; you can play in a terminal
-    the command line   `python guessgame.py serve`, and then `python guessgame.py play`
+Read from top to bottom: first the messages, the rules of a round, and the game; then opening and
+closing, limits, and the page; then the client, bots, the terminal, and the command line. On a first
+reading, skip from `class GameServer` to `class Player`: by then the game is complete, and what
+comes between only opens and guards it.
 """
 
 from __future__ import annotations
@@ -74,7 +67,7 @@ from websockets.uri import parse_uri
 log = logging.getLogger("guessgame")
 
 # --------------------------------------------------------------------------------------------------
-# Messages: all the words that travel, for those who send them and those who understand them
+# Messages: all the words that travel, and what they mean
 # --------------------------------------------------------------------------------------------------
 
 Message = Union[str, Dict[str, Any]]
@@ -84,7 +77,7 @@ SENTENCES: dict[str, tuple[re.Pattern[str], str]] = {}
 def sentence(russian: str, english: str) -> str:
     """Return the Russian sentence, and remember how to recognise it and what it means."""
     gaps = re.sub(r"\\{(low|high|number)\\}", r"(?P<\1>\\S+)", re.escape(russian))
-    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", gaps)  # one at most: with two it may take minutes
+    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", gaps)  # at most one: two could take minutes
     SENTENCES[russian] = re.compile(gaps), english
     return russian
 
@@ -107,8 +100,8 @@ BAD_GUESS = sentence("Догадка — целое число от {low} до {
 BAD_NAME = sentence(
     'Имя — от 1 до 32 печатных знаков, с буквой, цифрой или эмодзи, без «!» и не номер вроде #3: '
     'отправьте, например, {"name": "Аня"}.',
-    'A name has 1 to 32 printable characters, a letter, a digit or an emoji among them, no "!", '
-    'and is no id like #3: send, for example, {"name": "Аня"}.')
+    'A name has 1 to 32 printable characters, with a letter, a digit or an emoji, but without "!", '
+    'and is not an id like #3: send, for example, {"name": "Аня"}.')
 NAME_TAKEN = sentence('Такое имя уже занято: отправьте другое, например {"name": "Аня-2"}.',
                       'This name is taken: send another one, for example {"name": "Аня-2"}.')
 NOT_TEXT = sentence('Двоичное сообщение непонятно: отправьте текст, например {"guess": 42}.',
@@ -130,7 +123,7 @@ encode: Callable[[Message], str] = json.JSONEncoder(ensure_ascii=False, allow_na
 
 
 def parse_request(data: str | bytes) -> dict[str, Any]:
-    """Read a client's message; raise ValueError, with a sentence for the sender, for nonsense."""
+    """Read a client's message; for nonsense raise ValueError with a sentence for the sender."""
     if isinstance(data, bytes):
         raise ValueError(NOT_TEXT)
     try:
@@ -145,7 +138,7 @@ def parse_request(data: str | bytes) -> dict[str, Any]:
 
 
 def recognise(text: object) -> tuple[str, dict[str, str]]:
-    """Find which sentence a text is, and what fills its gaps; return "", {} when it is none."""
+    """Find which sentence a text is, and what fills its gaps; return "", {} if it is none."""
     for russian, (gaps, _) in SENTENCES.items():
         match = gaps.fullmatch(text) if isinstance(text, str) else None
         if match:
@@ -154,7 +147,7 @@ def recognise(text: object) -> tuple[str, dict[str, str]]:
 
 
 def explain(message: Message) -> str:
-    """Say in English what a message from the server means; return "" when the game has no such."""
+    """Say in English what a server's message means; return "" if the game has no such message."""
     if isinstance(message, dict) and "countdown" in message:
         return f"The new game begins in {message['countdown']} s."
     if isinstance(message, dict) and "client_id" in message:
@@ -166,7 +159,7 @@ def explain(message: Message) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# Rules: one round; no network yet
+# Rules: one round, without a network
 # --------------------------------------------------------------------------------------------------
 
 
@@ -176,24 +169,24 @@ def draw_secret(low: int, high: int) -> int:
 
 
 class Round:
-    """Judge guesses until one is right; raise ValueError for a secret nobody could find."""
+    """Judge guesses until one is right; raise ValueError for a secret that nobody could find."""
 
     def __init__(self, secret: int, low: int = 1, high: int = 100) -> None:
         if not isinstance(secret, int) or not low <= secret <= high:
-            raise ValueError(f"the secret {secret!r} is not within {low}..{high}, or not whole")
+            raise ValueError(f"the secret {secret!r} is not a whole number from {low} to {high}")
         self.secret, self.low, self.high = secret, low, high
         self.over = False
 
     def guess(self, number: object) -> str:
         """Return LESS, MORE or YOU_WON; the first right guess ends the round.
 
-        Raises ValueError, with a sentence for the player, for anything but a whole number in the
-        range, and once the round is over. Between asking whether it is over and saying that it is
-        there is no `await`: so there is one winner, however many guesses arrive together.
+        Raises ValueError, with a sentence for the player, once the round is over, and for anything
+        that is not a whole number in the range. Between checking `over` and setting it there is no
+        `await`. So there is one winner, however many guesses arrive together.
         """
         if self.over:
             raise ValueError(ROUND_IS_OVER)
-        # type() and not isinstance(): in Python True is an int, in the game it is not a number.
+        # type(), not isinstance(): in Python True is an int, but in the game it is not a number.
         if type(number) is not int or not self.low <= number <= self.high:
             example = encode({"guess": (self.low + self.high) // 2})
             raise ValueError(BAD_GUESS.format(low=self.low, high=self.high, example=example))
@@ -221,15 +214,15 @@ class Client:
 
     @property
     def label(self) -> str:
-        """What others call this player: the name, or "#3"."""
+        """What the others call this player: the name, or "#3"."""
         return self.name or f"#{self.id}"
 
     def __str__(self) -> str:
-        """Write the player for the log; quotes keep a name from looking like a part of it."""
+        """Describe the player in the log; the quotes show where a name ends."""
         return f"#{self.id} {self.name!r}" if self.name else f"#{self.id}"
 
     def score(self) -> Message:
-        """Build the message {"client_id": 3, "name": "Аня", "wins": 1}; no "name" without one."""
+        """Make the message {"client_id": 3, "name": "Аня", "wins": 1}, or one without "name"."""
         name = {"name": self.name} if self.name else {}
         return {"client_id": self.id, **name, "wins": self.wins}
 
@@ -250,7 +243,7 @@ class Game:
         """Play with one player, from the welcome to the goodbye."""
         client = connection.client = Client(next(self._ids), connection)
         self.tell([client], WELCOME.format(low=self.low, high=self.high))
-        self.clients[client.id] = client  # only now: nothing is announced before the welcome
+        self.clients[client.id] = client  # only now: the welcome comes before any announcement
         log.info("%s joined, %d here", str(client), len(self.clients))
         try:
             name = connection.name_in_url()
@@ -263,15 +256,15 @@ class Game:
             self.forget(client)
 
     def forget(self, client: Client) -> None:
-        """Take a player who has left off the list; safe to call twice."""
+        """Forget a player who has left. It is safe to call this twice."""
         if self.clients.pop(client.id, None):
             self._named.pop(skeleton(client.name or ""), None)
             log.info("%s left, %d here", str(client), len(self.clients))
 
     def answer(self, client: Client, data: str | bytes) -> None:
-        """Do what a player's message asks for; bad input costs them a sentence.
+        """Do what a player's message asks for, or reply with a sentence if it makes no sense.
 
-        Nothing from here to the announcements waits. So nobody else gets in between.
+        From here to the announcements nothing waits, so nobody else can get in between.
         """
         try:
             request = parse_request(data)
@@ -301,7 +294,7 @@ class Game:
             self.announce_win(client)
 
     def announce_win(self, winner: Client) -> None:
-        """Tell everybody who has won, and let the pause begin."""
+        """Tell everybody who has won, and start the pause."""
         winner.wins += 1
         self.rounds_played += 1
         number = self.round.secret
@@ -312,10 +305,10 @@ class Game:
         self._start_task(self._pause_and_begin_anew())
 
     async def _pause_and_begin_anew(self) -> None:
-        """Count the seconds down, then draw a new number."""
+        """Count down the seconds, then draw a new number."""
         clock = asyncio.get_running_loop().time
         end = clock() + self.pause
-        # Each sleep is measured from the end, so that small delays do not add up.
+        # Each sleep is measured from the end, so that small delays don't add up.
         for seconds in range(math.floor(self.pause), 0, -1):
             await asyncio.sleep(end - seconds - clock())
             self.broadcast({"countdown": seconds})
@@ -329,22 +322,22 @@ class Game:
         self.broadcast(NEW_GAME)
 
     def begin_round(self) -> None:
-        """Draw a number that everybody may guess from now on."""
+        """Draw a number for everybody to guess from now on."""
         self.round = Round(self.draw(self.low, self.high), self.low, self.high)
 
     def tell(self, clients: Iterable[Client], message: Message) -> None:
-        """Send a message to some clients, and wait for none of them."""
+        """Send a message to some clients without waiting for any of them."""
         broadcast([client.connection for client in clients], encode(message))
 
     def broadcast(self, message: Message) -> None:
-        """Send a message to every client, and wait for none of them."""
+        """Send a message to every client without waiting for any of them."""
         self.tell(self.clients.values(), message)
 
     async def send(self, client_id: int, message: Message) -> None:
-        """Send a message to one client; wait while that client's own connection is full.
+        """Send a message to one client; wait while its own connection is full.
 
-        Raises KeyError when nobody with this id is here, websockets' ConnectionClosed when the
-        client leaves meanwhile.
+        Raises KeyError when nobody with this id is here, and websockets' ConnectionClosed when the
+        client leaves in the meantime.
         """
         if client_id not in self.clients:
             ids = sorted(self.clients)
@@ -353,7 +346,7 @@ class Game:
 
     def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)  # the event loop itself holds only a weak reference
+        self._tasks.add(task)  # or it might be thrown away: the loop has only a weak reference
         task.add_done_callback(self._tasks.discard)
 
 
@@ -363,33 +356,35 @@ class Game:
 
 CLOSE_TIMEOUT = 1.0  # seconds a connection may take to say goodbye before it is cut
 DAY = 86_400  # seconds; no pause and no timeout is longer
+Number = TypeVar("Number", int, float)
 
 
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raise ValueError, with a sentence for the caller, unless least <= value <= most."""
+def check_range(name: str, value: Number, least: float, most: float = math.inf) -> Number:
+    """Return the value of an option; raise ValueError unless least <= value <= most."""
     if not least <= value <= most:
         limits = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
         raise ValueError(f"{name} cannot be {value}: give {limits}")
+    return value
 
 
 class GameServer(Game):
     """Serve the game on a port: `async with GameServer(port=0) as server: print(server.url)`.
 
-    host            address to listen on; 0.0.0.0 is every address of this machine
-    port            port to listen on; 0 takes a free one
+    host            address to listen on; 0.0.0.0 means every address of this machine
+    port            port to listen on; 0 means any free one
     low             smallest number that can be drawn
     high            biggest number that can be drawn
     pause           seconds from a win to the next round
     max_size        bytes of the largest message; a larger one ends its connection (code 1009)
     max_players     most players at once; the next one is refused with HTTP 503
-    per_address     most players from one address (then HTTP 429); 0: as many as there are seats
-    rate            messages a second of one player; those above it are answered later
-    max_backlog     bytes that may wait for a player who does not read; then they are cut off
+    per_address     most players from one address, then HTTP 429; 0: any number
+    rate            messages a second from one player; any more are answered later
+    max_backlog     bytes that may wait for a player who doesn't read; above that, they are cut off
     ping_interval   seconds between keepalive pings; 0: no pings
-    ping_timeout    seconds to answer a ping before a player counts as gone; 0: for ever
+    ping_timeout    seconds to answer a ping before a player counts as gone; 0: forever
 
-    Also: draw, the function (low, high) -> secret; origins, a list of the web pages that may
-    connect (None: all). Raises ValueError when a value makes no sense.
+    Also: draw, a function (low, high) -> secret; origins, a list of the web pages that may connect
+    (None: all). Raises ValueError when a value makes no sense.
     """
 
     def __init__(
@@ -410,43 +405,37 @@ class GameServer(Game):
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
     ) -> None:
-        check_range("port", port, 0, 65535)
-        check_range("max_size", max_size, 1)
-        check_range("max_players", max_players, 1)
-        check_range("per_address", per_address, 0)
-        check_range("rate", rate, 1)
-        check_range("max_backlog", max_backlog, 1)
-        check_range("ping_interval", ping_interval or 0, 0, DAY)
-        check_range("ping_timeout", ping_timeout or 0, 0, DAY)
+        super().__init__(low, high, pause, draw)
+        self.host, self.port = host, check_range("port", port, 0, 65535)
+        self.max_size = check_range("max_size", max_size, 1)
+        self.max_players = check_range("max_players", max_players, 1)
+        self.per_address = check_range("per_address", per_address, 0)
+        self.rate = check_range("rate", rate, 1)
+        self.max_backlog = check_range("max_backlog", max_backlog, 1)
+        self.ping_interval = check_range("ping_interval", ping_interval or 0, 0, DAY) or None
+        self.ping_timeout = check_range("ping_timeout", ping_timeout or 0, 0, DAY) or None
         if low > high:
             raise ValueError(f"the range {low}..{high} is empty: low must not be above high")
         if isinstance(origins, str):
             raise ValueError(f"origins is a list: give [{origins!r}]")
         for origin in origins or []:
             if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?|null", origin):
-                raise ValueError(f"{origin!r} is no origin: give one like https://example.org")
-        super().__init__(low, high, pause, draw)
-        self.host, self.port = host, port
-        # Browsers write it in small letters. Other programs send none (None), or any they like.
+                raise ValueError(f"{origin!r} is not an origin: give one like https://example.org")
+        # Browsers send it in small letters; other programs send none (None), or any they like.
         pages = [origin.lower().rstrip("/") for origin in origins or []]
         self.origins: Any = None if origins is None else [*pages, None]
-        self.max_size, self.max_players, self.per_address = max_size, max_players, per_address
-        self.rate, self.max_backlog = rate, max_backlog
-        self.ping_interval, self.ping_timeout = ping_interval or None, ping_timeout or None
-        self.connections: set[GameConnection] = set()  # those still shaking hands, too
-        self.knocking: dict[GameConnection, None] = {}  # those shaking hands, the oldest first
+        self.connections: dict[GameConnection, None] = {}  # oldest first; some still shake hands
         self.running = False
         self._server: Server | None = None
 
     @property
     def pause(self) -> float:
-        """Seconds from a win to the new round. Raises ValueError for less than 0 or over a day."""
+        """Seconds from a win to the next round; setting it to nonsense raises ValueError."""
         return self._pause
 
     @pause.setter
     def pause(self, seconds: float) -> None:
-        check_range("pause", seconds, 0, DAY)
-        self._pause = seconds
+        self._pause = check_range("pause", seconds, 0, DAY)
 
     async def __aenter__(self) -> GameServer:
         await self.start()
@@ -456,22 +445,21 @@ class GameServer(Game):
         await self.stop()
 
     async def start(self) -> None:
-        """Draw the first number and listen.
+        """Draw the first number and listen; after `stop()` it starts again on the same port.
 
-        After `stop()` the server can be started again; it then listens on the same port.
-        Raises OSError when the port is in use, RuntimeError when the server is running already.
+        Raises OSError when the port is in use, RuntimeError when the server is already running.
         """
         if self.running:
             raise RuntimeError("the server is running already: stop it first")
         self.begin_round()
         self.running = True
-        sparing.kinds.clear()
+        lines_of_a_kind.clear()
         opening = asyncio.ensure_future(self._listen())
         try:
             self._server = await asyncio.shield(opening)
         except asyncio.CancelledError:
             self._server = await opening
-            await self.stop()  # nothing goes on listening that nobody knows of
+            await self.stop()  # or it would go on listening, and nobody would know
             raise
         finally:
             self.running = self._server is not None
@@ -489,24 +477,24 @@ class GameServer(Game):
                 process_request=answer_browser,
                 process_response=GameConnection.let_in,
                 origins=self.origins,
-                compression=None,  # costs memory for each player, gains nothing on short messages
+                compression=None,  # costs memory for each player, saves nothing on short messages
                 max_size=self.max_size,
                 write_limit=min(32768, self.max_backlog),
                 ping_interval=self.ping_interval,
                 ping_timeout=None,  # see watch_for_silence()
                 close_timeout=CLOSE_TIMEOUT,
                 logger=wire_log,
-                backlog=1,  # connections that are taken in before everybody else has a turn
+                backlog=1,  # connections let in at once, before everybody else has a turn
             )
         except OSError as error:
-            reason, advice = error.strerror or error, "end the other program, or take another port"
-            where = f"{self.host}, port {self.port}"
-            raise OSError(f"cannot listen on {where}: {reason}; {advice} (0: any free)") from error
+            where, reason = f"{self.host}, port {self.port}", error.strerror or error
+            advice = "end the other program, or choose another port (0: any free one)"
+            raise OSError(f"cannot listen on {where}: {reason}; {advice}") from error
         for listening in server.sockets:
-            # One read then takes in a few hundred messages of a flood, not thousands.
+            # So that one read takes in a few hundred messages of a flood, not thousands.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with listening.dup() as same:
-                same.listen(1024)  # a whole class connects in the same moment
+                same.listen(1024)  # a whole class may connect at the same moment
         addresses = [listening.getsockname()[:2] for listening in server.sockets]
         self._address, self.port = addresses[0]
         if not all(host.startswith(("127.", "::1")) for host, _ in addresses):
@@ -517,12 +505,12 @@ class GameServer(Game):
     async def stop(self) -> None:
         """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
 
-        Safe to call at any moment, also twice. Who does not answer the goodbye in time is cut off.
+        It is safe to call this at any moment, also twice. Players who don't answer are cut off.
         """
         server = self._server
         if server is None:
             return
-        # First nobody else comes in: asyncio stumbles over those who do while the server closes.
+        # First keep newcomers out: asyncio stumbles over those who come while the server closes.
         with contextlib.suppress(NotImplementedError):  # on Windows
             for listening in server.sockets:
                 asyncio.get_running_loop().remove_reader(listening.fileno())
@@ -531,7 +519,7 @@ class GameServer(Game):
         server.close()
         closed = asyncio.ensure_future(server.wait_closed())
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
-        # The library would wait for ever for a player who does not read, or half a handshake.
+        # The library would wait forever for a player who doesn't read, or for half a handshake.
         for connection in list(self.connections):
             connection.transport.abort()
         await closed
@@ -539,7 +527,7 @@ class GameServer(Game):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._server is server:  # and not another one, if this was called twice
+        if self._server is server:  # it's another one if the game has been started again
             self._server, self.running = None, False
         log.info("stopped")
 
@@ -553,29 +541,26 @@ class GameServer(Game):
 
     @property
     def page(self) -> str:
-        """The address for browsers, like http://127.0.0.1:8765/, as others on the network need it.
-
-        When the server listens on every address it is the one of this machine in its network.
-        """
+        """The address for browsers, on other machines too if they can reach this server."""
         host = urllib.parse.urlsplit(self.url).netloc
         if self._address in ("0.0.0.0", "::"):
             with socket.socket(type=socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-                probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses an address, if any
+                probe.connect(("192.0.2.1", 9))  # sends nothing, but finds our own address
                 host = f"{probe.getsockname()[0]}:{self.port}"
         return f"http://{host}/"
 
 
 # --------------------------------------------------------------------------------------------------
-# Limits: nobody spoils the game for the others
+# Limits: nobody can spoil the game for the others
 # --------------------------------------------------------------------------------------------------
 
-# Cyrillic and Greek letters that look like Latin ones, as small letters or as capitals, and what
-# looks like 3 or #: those of Unicode's list of confusables (UTS #39) that a keyboard can type.
+# Cyrillic and Greek letters that look like Latin ones, small or capital, and what looks like 3
+# or #: those in Unicode's list of confusables (UTS #39) that can be typed on a keyboard.
 TWINS = str.maketrans(
     "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
     "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
 )
-# Fillers, a blank, the joiner of emoji, and what chooses the variant of a character.
+# Fillers, a blank, the joiner of emoji, and what selects the variant of a character.
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\u180f\U0001d159\U000e0100-\U000e01ef]"
@@ -583,25 +568,25 @@ INVISIBLE = re.compile(
 
 
 def skeleton(name: str) -> str:
-    """Make names equal that a reader would take for the same: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
+    """Make names equal that look the same to a reader: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
     name = unicodedata.normalize("NFKD", name.replace("№", "#"))
     return INVISIBLE.sub("", name).casefold().translate(TWINS)
 
 
 def check_name(name: object) -> str:
-    """Return the name without spaces around it; raise ValueError, with a sentence if bad.
+    """Return the name without spaces around it; for a bad one raise ValueError with a sentence.
 
-    A name must not pass for nothing, for an id, or for a sentence of the game: as in "Игрок Аня
-    угадал число 5! Игрок Боря угадал число 67!"
+    A name must be visible, and must not look like an id, or like words of the game, as in
+    "Игрок Аня угадал число 5! Игрок Боря угадал число 67!"
     """
     name = name.strip() if isinstance(name, str) else ""
     if not 1 <= len(name) <= 32:
-        raise ValueError(BAD_NAME)  # before a long one costs any time
+        raise ValueError(BAD_NAME)  # before a long one costs time
     bare = skeleton(name)
     kinds = [unicodedata.category(character) for character in INVISIBLE.sub("", name)]
     if (
         not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
-        or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # So: emoji are such symbols
+        or not any(kind[0] in "LN" or kind == "So" for kind in kinds)  # letter, number, emoji
         or "MMM" in "".join(kind[0] for kind in kinds)  # marks that pile up over other lines
         or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
         or re.fullmatch(r"#+[\doil]+#*", re.sub(r"[^\w#]|_", "", bare))
@@ -610,54 +595,48 @@ def check_name(name: object) -> str:
     return name
 
 
-HANDSHAKES = 1000  # connections that may be shaking hands when all the players are there
-HANDSHAKE_SIZE = 16 * 1024  # bytes
+lines_of_a_kind: dict[str, tuple[int, int, int]] = {}  # the second, lines in it, lines left out
 
 
-class Sparing(logging.Filter):
-    """Let pass only so many lines of a kind in a second; the next one says how many were left out.
+def spare_the_log(record: logging.LogRecord) -> bool:
+    """Let only so many lines of a kind through in a second; the next one counts those left out.
 
-    One player can join, leave, change their name and be refused as often as they like. The log
-    must not fill the disk, or hide the lines of everybody else.
+    One player can join, leave, change their name and be refused as often as they like. That must
+    not fill the disk, or hide what the log says about everybody else.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kinds: dict[str, tuple[int, int, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind, now = record.msg, int(record.created)
-        second, lines, left_out = self.kinds.get(kind, (now, 0, 0))
-        lines = lines + 1 if second == now else 1
-        passes = lines <= (1 if kind.startswith("refused") else 100)
-        if passes and left_out:
-            record.msg += f" (and {left_out} times more)"
-        self.kinds[kind] = now, lines, 0 if passes else left_out + 1
-        return passes
+    kind, now = record.msg, int(record.created)
+    second, lines, left_out = lines_of_a_kind.get(kind, (now, 0, 0))
+    lines = lines + 1 if second == now else 1
+    passes = lines <= (1 if kind.startswith("refused") else 100)
+    if passes and left_out:
+        record.msg += f" (and {left_out} times more)"
+    lines_of_a_kind[kind] = now, lines, 0 if passes else left_out + 1
+    return passes
 
 
-sparing = Sparing()
-log.addFilter(sparing)
-
-# The log of the library: warnings, but no traceback of each handshake that we note ourselves.
+log.addFilter(spare_the_log)
+# The library's own log: warnings, but no traceback for a handshake that we log ourselves.
 wire_log = logging.getLogger("guessgame.websockets")
 wire_log.setLevel(logging.WARNING)
 wire_log.addFilter(lambda record: record.msg != "opening handshake failed")
-wire_log.addFilter(sparing)
+wire_log.addFilter(spare_the_log)
+
+HANDSHAKES = 1000  # connections that may be shaking hands while all the seats are taken
+HANDSHAKE_SIZE = 16 * 1024  # bytes
 
 
 class GameConnection(ServerConnection):
-    """Guard what the library leaves open: who may come in, and how much one may ask of us."""
+    """Guard what the library leaves open: who may come in, and how much they may ask of us."""
 
-    # With some attributes more Python gives a connection a bigger dictionary: 1.5 KiB a player.
+    # As ordinary attributes, these would make the dictionary of each connection 1.5 KiB bigger.
     __slots__ = ("client", "due", "game", "head", "just_read", "pieces", "resting", "silence")
 
     def __init__(self, game: GameServer, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.game = game
-        self.client: Client | None = None  # none during the handshake, and after the end
+        self.client: Client | None = None  # None during the handshake, and after the end
         self.due = -math.inf  # when the next frame may be answered, by the loop's clock
-        self.resting = False  # true: nothing is read until then
+        self.resting = False  # True: nothing is read until then
         self.just_read = False
         self.silence = 0.0  # seconds
         self.head = self.pieces = 0  # bytes of the handshake; frames of an unfinished message
@@ -666,12 +645,11 @@ class GameConnection(ServerConnection):
         return str(self.client or self.remote_address)
 
     async def play(self) -> None:
-        """Let the game play with this player; whatever happens ends this connection alone."""
-        self.game.knocking.pop(self, None)
+        """Let the game play with this player; whatever goes wrong ends only this connection."""
         try:
             await self.game.play_with(self)
         except (ConnectionClosed, ConnectionError):
-            pass  # left without a goodbye, which is as good
+            pass  # the player has left without a goodbye, and that's fine
         except (IndexError, UnicodeDecodeError):
             # websockets 13 lets these through: the end, and text that is not UTF-8.
             await self.close(CloseCode.INVALID_DATA)
@@ -680,37 +658,37 @@ class GameConnection(ServerConnection):
         """Return the name in ws://...?name=Аня, if there is one, and forget the handshake."""
         assert self.request is not None
         query = self.request.path.partition("?")[2]
-        self.request.path = ""  # it may be long, and the library keeps it
+        self.request.path = ""  # it may be long, and the library would keep it
         self.request.headers.clear()
         names = urllib.parse.parse_qs(query, keep_blank_values=True).get("name")
         return names[0] if names else None
 
-    # Rate: whoever sends too much waits, and everybody else gets a turn.
+    # Rate: if you send too much, you wait, and everybody else gets a turn.
 
     def count(self) -> float:
-        """Count one more frame of this player; return how many seconds too early it comes."""
+        """Count one more frame from this player; return how many seconds too early it comes."""
         now, gap = self.loop.time(), 1 / self.game.rate
         # A tenth of a second's worth may come at once, or one frame if that is less than one.
         self.due = max(self.due, now - max(0.1, gap)) + gap
         delay = max(0.0, self.due - now)
-        self.silence = -delay  # this is waiting, not silence
+        self.silence = -delay  # the player is waiting, not silent
         return delay
 
     async def turn(self) -> None:
         """Wait until this player's next message is due, and let the others have their turn."""
         delay = self.count()
-        if delay or not self.just_read:  # the others had their turn before something was read
+        if delay or not self.just_read:  # if something was just read, the others had their turn
             await asyncio.sleep(delay)
         self.just_read = False
         if self.paused:
-            await self.drain()  # whoever does not read the replies is not read, either
+            await self.drain()  # we don't read from players who don't read our replies
         if self.client is None:
-            raise self.protocol.close_exc  # left meanwhile: nothing is done for them any more
+            raise self.protocol.close_exc  # the player has left in the meantime
 
     def process_event(self, event: Any) -> None:
         if isinstance(event, Frame):
             if event.opcode in (Opcode.PING, Opcode.PONG):
-                self.rest(self.count())  # the library answers them at once: they have no turn
+                self.rest(self.count())  # the library answers at once, so turn() can't slow them
             elif self.pieces or not event.fin:
                 self.pieces = 0 if event.fin else self.pieces + 1
                 if self.pieces > self.game.max_size:
@@ -719,36 +697,35 @@ class GameConnection(ServerConnection):
         super().process_event(event)
 
     def rest(self, seconds: float) -> None:
-        """Read nothing from this player for some seconds."""
+        """Read nothing from this player for so many seconds."""
         if seconds and not self.resting:
             self.resting = True
             self.transport.pause_reading()
             self.loop.call_later(seconds, self.read_on)
 
     def read_on(self) -> None:
-        """Read again, unless even more has come in meanwhile than may."""
+        """Read again, unless there is still too much to answer."""
         self.resting = False
         self.rest(max(0.0, self.due - self.loop.time()))
         if not (self.resting or self.recv_messages.paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
-    # Backlog: announcements come unasked. With too many unread, a player is cut off.
+    # Backlog: if you leave too many announcements unread, you are cut off.
 
     def send_data(self) -> None:
-        if self.paused:  # the library says: more than write_limit is waiting
+        if self.paused:  # more than write_limit is waiting
             waiting = self.transport.get_write_buffer_size()
             if waiting > self.game.max_backlog:
-                about = "%s does not read and is cut off: %d bytes were waiting"
-                self.cut_off(about, waiting)
-        # In one piece, unlike the library: so a read full of pings is answered by one write.
+                self.cut_off("%s does not read and is cut off: %d bytes were waiting", waiting)
+        # The library writes frame by frame; this way, one write answers a read full of pings.
         frames = self.protocol.data_to_send()
         data = b"".join(frames)
         if data:
             self.transport.write(data)
-        if frames and not frames[-1]:  # an empty one stands for the end
+        if frames and not frames[-1]:  # an empty frame stands for the end
             with contextlib.suppress(OSError, RuntimeError):
                 self.transport.write_eof()
-            # Whoever has said goodbye, and stays, would be read for ever.
+            # A player who says goodbye and stays, or doesn't read ours, would be here forever.
             self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def cut_off(self, about: str, *values: int) -> None:
@@ -757,7 +734,7 @@ class GameConnection(ServerConnection):
             log.warning(about, str(self), *values)
             self.transport.abort()
 
-    # Silence: whoever has gone without a word is found out.
+    # Silence: if you leave without a word, we find out.
 
     def data_received(self, data: bytes) -> None:
         self.just_read, self.silence = True, min(self.silence, 0.0)
@@ -770,10 +747,10 @@ class GameConnection(ServerConnection):
 
     @staticmethod
     async def watch_for_silence(game: GameServer) -> None:
-        """Cut off players of whom nothing is heard for too long, not even the answer to a ping.
+        """Cut off players who have been silent for too long, and haven't even answered a ping.
 
-        The seconds are added up check by check and not read off a clock: nobody is to blame for
-        the time when this program, or the whole machine, was asleep.
+        It adds up the seconds from check to check instead of reading a clock: it's not the
+        players' fault when this program, or the whole machine, was asleep.
         """
         interval, timeout = game.ping_interval, game.ping_timeout
         while interval and timeout:
@@ -784,22 +761,21 @@ class GameConnection(ServerConnection):
                 if connection.silence > interval + timeout:
                     connection.cut_off("%s is silent and is cut off")
 
-    # Seats: players have room, but those who only knock must not take it from them.
+    # Seats: players have room, and those who only knock can't take it from them.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.game.connections.add(self)
-        self.game.knocking[self] = None
+        self.game.connections[self] = None
         if len(self.game.connections) > self.game.max_players + HANDSHAKES:
-            oldest = next(iter(self.game.knocking))
-            del self.game.knocking[oldest]
+            knocking = (other for other in self.game.connections if other.client is None)
+            oldest = next(other for other in knocking if not other.transport.is_closing())
             oldest.cut_off("refused %s: too many others are shaking hands")
 
     def let_in(self, request: Request, response: Response) -> Response:
-        """Refuse one player too many, and note everybody who is not let in."""
+        """Refuse a player when the seats are taken, and log everybody who is refused."""
         if response.status_code != 101:
-            self.protocol.eof_sent = False  # else the library stumbles over a second request
-        if response.status_code == 101:
+            self.protocol.eof_sent = False  # or the library would stumble over a second request
+        else:
             here, most = self.remote_address[0], self.game.per_address
             others = [client.connection for client in self.game.clients.values()]
             if len(others) >= self.game.max_players:
@@ -810,14 +786,8 @@ class GameConnection(ServerConnection):
             log.warning(f"refused a connection from %s: HTTP {response.status_code}", str(self))
         return response
 
-    def eof_received(self) -> None:
-        super().eof_received()
-        # Whoever has said goodbye, but does not read ours, would stay for ever.
-        self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.game.connections.discard(self)
-        self.game.knocking.pop(self, None)
+        self.game.connections.pop(self, None)
         client, self.client = self.client, None
         if client is not None:
             self.game.forget(client)
@@ -832,14 +802,14 @@ class GameConnection(ServerConnection):
 # --------------------------------------------------------------------------------------------------
 
 PAGE = pathlib.Path(__file__).with_name("notebooks") / "page.html"
-NO_PAGE = """This is a WebSocket server, and its page is not here: copy notebooks/page.html, too.
+NO_PAGE = """This is a WebSocket server, but its page is not here: copy notebooks/page.html, too.
 To play without a browser: python guessgame.py play {url}
 """
 
 
 @functools.lru_cache(maxsize=1)
 def read_page(changed: float) -> tuple[str, str]:
-    """Return the page, and the policy that lets its own script and style run, and nothing else."""
+    """Return the page, and the policy that lets only its own script and style run."""
     page = PAGE.read_text(encoding="utf-8")
     policy = "default-src 'none'; img-src data:; connect-src 'self' ws: wss:; base-uri 'none'"
     for kind in ("script", "style"):
@@ -850,25 +820,21 @@ def read_page(changed: float) -> tuple[str, str]:
 
 
 def answer_browser(connection: GameConnection, request: Request) -> Response | None:
-    """Answer what is no handshake: with the page, or with a sentence. It costs nobody a seat."""
+    """Answer a request that isn't a handshake: with the page, or a sentence. It takes no seat."""
     if "Upgrade" in request.headers:
         return None
     if request.path.partition("?")[0] != "/":
-        return connection.respond(404, "There is nothing here: the page of the game is at /.\n")
+        return connection.respond(404, "There is nothing here: the game's page is at /.\n")
     try:
         page, policy = read_page(PAGE.stat().st_mtime)
     except OSError:
         return connection.respond(200, NO_PAGE.format(url=connection.game.url))
     response = connection.respond(200, page)
     del response.headers["Content-Type"]
-    response.headers.update(
-        {
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-cache",
-        }
-    )
+    response.headers["Content-Type"] = "text/html; charset=utf-8"
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-cache"
     return response
 
 
@@ -876,10 +842,10 @@ def answer_browser(connection: GameConnection, request: Request) -> Response | N
 # The client
 # --------------------------------------------------------------------------------------------------
 
-# The game is played nearby, where a company's proxy, obeyed by websockets 15, is only in the way.
+# From websockets 15 on, a company's proxy would be used. For a game nearby it's only in the way.
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
-WELCOME_TIMEOUT = 10.0  # seconds; a server of this game welcomes at once
+WELCOME_TIMEOUT = 10.0  # seconds; a server of this game says welcome at once
 LONGEST_MESSAGE = 32 * 1024  # bytes
 FIELDS = {"error": str, "countdown": int, "client_id": int, "name": str, "wins": int}
 
@@ -887,7 +853,7 @@ PlayerType = TypeVar("PlayerType", bound="Player")
 
 
 class ServerGone(ConnectionError):
-    """Tell, in one sentence, that the server cannot be reached or has left."""
+    """Say in one sentence that the server can't be reached, or has left."""
 
 
 class Player:
@@ -895,7 +861,7 @@ class Player:
 
     url          where the server is
     name         what to be called, or None; if the server refuses it, `name` is None after joining
-    on_message   called with each message as it arrives, before anything that waits for it goes on
+    on_message   called with each message, before anything that waits for the message goes on
     history      how many messages `received` keeps
     """
 
@@ -909,14 +875,14 @@ class Player:
     ) -> None:
         self.url, self.name, self.on_message = url, name, on_message
         self.received: collections.deque[Message] = collections.deque(maxlen=history)
-        self.range = 1, 100  # what the secret can be at all
-        self.low, self.high = self.range  # what it can still be in this round
+        self.range = 1, 100  # where the server draws the secret
+        self.low, self.high = self.range  # where it can still be in this round
         self.last_guess: int | None = None  # in this round
         self.last_verdict: str | None = None
-        self.client_id: int | None = None  # once the server has told it
+        self.client_id: int | None = None  # until the server tells it
         self.guesses = self.wins = 0
-        self.rounds = 0  # how many rounds anybody has won
-        self.round_over = False  # true from a win to the next round
+        self.rounds = 0  # how many have been won, by anybody
+        self.round_over = False  # True from a win to the next round
         self.gone: str | None = f"not connected to {url} yet: join first"  # None: connected
 
     async def __aenter__(self: PlayerType) -> PlayerType:
@@ -927,20 +893,19 @@ class Player:
         await self.leave()
 
     async def join(self) -> None:
-        """Connect, wait for the welcome, and ask for the name.
+        """Connect, wait for the welcome, and ask for the name; after leaving, you can join again.
 
-        A player may join again after leaving, or after the server has left.
         Raises ServerGone when no server of this game answers within 10 seconds, ValueError when
-        the URL is wrong, RuntimeError when the player is connected already.
+        the URL is wrong, RuntimeError when the player is already connected.
         """
         if self.gone is None:
-            raise RuntimeError(f"connected to {self.url} already: leave first")
+            raise RuntimeError(f"already connected to {self.url}: leave first")
         self.connection = await self._connect()
         self.received.clear()
         self.gone = self.client_id = None
         self._asked: dict[str, Any] = {}  # what the next reply will be about
         self._reply: Message | None = None
-        self._last: str | None = None  # which sentence came last
+        self._last: str | None = None  # which sentence came last; None before the welcome
         self._lock, self._news = asyncio.Lock(), asyncio.Event()
         wanted, self.name = self.name, None  # until the server agrees
         self._reader = asyncio.ensure_future(self._read())
@@ -950,7 +915,7 @@ class Player:
             await self.wait_until(lambda: self._last is not None)
             if wanted is not None:
                 await self.rename(wanted)
-        except BaseException:  # a cancelled join, too, leaves nothing behind
+        except BaseException:  # even a cancelled join leaves nothing behind
             self.name = wanted
             abort()
             raise
@@ -962,7 +927,7 @@ class Player:
             parse_uri(self.url)
         except (InvalidURI, ValueError) as error:
             advice = "give one like ws://127.0.0.1:8765."
-            raise ValueError(f"{self.url!r} is no address of a server: {advice}") from error
+            raise ValueError(f"{self.url!r} is not a server's address: {advice}") from error
         try:
             options = {"compression": None, "max_size": LONGEST_MESSAGE, **CONNECT_OPTIONS}
             return await connect(self.url, close_timeout=CLOSE_TIMEOUT, **options)
@@ -977,20 +942,20 @@ class Player:
             raise ServerGone(f"No server answers at {reason}: {advice}") from error
 
     async def leave(self) -> None:
-        """Say goodbye and disconnect, within a second. Safe to call twice, and at any moment."""
+        """Say goodbye and disconnect within a second. Safe to call twice, and at any moment."""
         if self.gone is None:
             closing = asyncio.ensure_future(self.connection.close())
             await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
-            self.connection.transport.abort()  # nothing happens if it is closed
+            self.connection.transport.abort()  # does nothing if the connection is closed
             await asyncio.wait({closing, self._reader})
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, whoever ended it."""
+        """Wait until the connection has ended, no matter who ended it."""
         if self.gone is None:
             await asyncio.wait({self._reader})
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until messages have made a condition true: `lambda: not player.round_over`.
+        """Wait until messages make a condition true, like `lambda: not player.round_over`.
 
         Raises ServerGone when the server leaves first.
         """
@@ -999,7 +964,7 @@ class Player:
                 raise ServerGone(self.gone)
             await self._news.wait()
 
-    # Asking: one thing at a time, so that the next reply is the reply to it.
+    # Asking: one thing at a time, so the next reply belongs to it.
 
     async def guess(self, number: int) -> Message:
         """Send a guess and return the reply to it: LESS, MORE, YOU_WON or {"error": ...}."""
@@ -1012,8 +977,8 @@ class Player:
     async def ask(self, request: dict[str, Any] | str | bytes) -> Message:
         """Send a request and return the reply to it, whatever announcements arrive in between.
 
-        A dictionary is sent as JSON; text and bytes are sent as they are, to try out nonsense. Ask
-        for one thing at a time: a request with both a name and a guess gets two replies.
+        A dictionary is sent as JSON; text and bytes are sent as they are, so you can try nonsense.
+        Don't send a name and a guess in one request: that gets two replies.
         Raises ServerGone when the server is gone, ValueError for text that UTF-8 cannot write.
         """
         if self.gone is not None:
@@ -1021,8 +986,8 @@ class Player:
         data = encode(request) if isinstance(request, dict) else request
         if isinstance(data, str):
             data.encode()  # UnicodeEncodeError is a ValueError
-        # A task of its own: when the caller is cancelled it still waits for the reply, which the
-        # next one who asks would take for theirs. Then nobody else looks at how it ended.
+        # If the caller is cancelled, this task still waits for the reply, or the next request
+        # would get it. Then nobody looks at the task's exception, except for the callback.
         exchange = asyncio.ensure_future(self._exchange(data))
         exchange.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(exchange)
@@ -1032,16 +997,16 @@ class Player:
             self._asked, self._reply = {}, None
             with contextlib.suppress(ValueError):  # nonsense: the reply will be an error
                 self._asked = parse_request(data)
-            with contextlib.suppress(ConnectionClosed):  # _read() finds out as well
+            with contextlib.suppress(ConnectionClosed):  # _read() notices, too
                 await self.connection.send(data)
             await self.wait_until(lambda: self._reply is not None)
             assert self._reply is not None
             return self._reply
 
-    # Hearing: what each message tells.
+    # Hearing: what each message tells us.
 
     async def _read(self) -> None:
-        reason = "what it sent is not of this game"
+        reason = "the server sent something that is not part of this game"
         try:
             while True:
                 self._hear(json.loads(await self.connection.recv()))
@@ -1056,6 +1021,21 @@ class Player:
 
     def _hear(self, message: Message) -> None:
         kind, gaps = recognise(message)
+        self._check(message, kind, gaps)
+        self.received.append(message)
+        if self._learn(message, kind, gaps):
+            self._reply = message
+        self._last = kind
+        if self.on_message is not None:
+            try:
+                self.on_message(message)
+            except Exception:
+                log.exception("on_message failed for %r", message)
+        self._news.set()  # wakes everybody who waits
+        self._news = asyncio.Event()
+
+    def _check(self, message: object, kind: str, gaps: dict[str, str]) -> None:
+        """Raise ValueError for a message that no server of this game would send now."""
         fields = message if isinstance(message, dict) else {}
         known = [(value, FIELDS[key]) for key, value in fields.items() if key in FIELDS]
         if (
@@ -1067,48 +1047,43 @@ class Player:
             or any(isinstance(value, (list, dict)) for value in fields.values())
         ):
             raise ValueError(f"a server of this game does not say {message!r} now")
-        previous, self._last = self._last, kind
-        self.received.append(message)
-        is_reply = kind in (LESS, MORE, YOU_WON) or "error" in fields
+
+    def _learn(self, message: Message, kind: str, gaps: dict[str, str]) -> bool:
+        """Learn from a message; return whether it is the reply to what was asked."""
+        fields = message if isinstance(message, dict) else {}
         if kind == WELCOME:
             self.range = int(gaps["low"]), int(gaps["high"])
         if kind in (WELCOME, NEW_GAME):
             self.low, self.high = self.range
             self.last_guess = self.last_verdict = None
             self.round_over = False
-        elif kind in (LESS, MORE, YOU_WON) and isinstance(self._asked.get("guess"), int):
+        elif kind in (YOU_WON, SOMEBODY_WON):
+            self.rounds += 1
+            self.round_over = True
+        elif fields.get("error") == ROUND_IS_OVER:
+            self.round_over = True
+        if "client_id" in fields:
+            # Right after a win this is the winner's score, otherwise the reply to a new name.
+            named = fields.get("name") == str(self._asked.get("name", "")).strip()
+            is_reply = named and self._last not in (YOU_WON, SOMEBODY_WON)
+            if is_reply or self._last == YOU_WON:
+                self.client_id, self.name = fields["client_id"], fields.get("name")
+            return is_reply
+        if kind in (LESS, MORE, YOU_WON) and isinstance(self._asked.get("guess"), int):
             self.last_guess, self.last_verdict = self._asked["guess"], kind
             self.guesses, self.wins = self.guesses + 1, self.wins + (kind == YOU_WON)
             if kind != MORE:  # the secret is this number or a bigger one
                 self.low = max(self.low, self.last_guess + (kind == LESS))
             if kind != LESS:
                 self.high = min(self.high, self.last_guess - (kind == MORE))
-        elif "client_id" in fields:
-            # After a win this is the winner's score, else it replies to a new name.
-            named = fields.get("name") == str(self._asked.get("name", "")).strip()
-            is_reply = named and previous not in (YOU_WON, SOMEBODY_WON)
-            if is_reply or previous == YOU_WON:
-                self.client_id, self.name = fields["client_id"], fields.get("name")
-        if kind in (YOU_WON, SOMEBODY_WON):
-            self.rounds += 1
-        if kind in (YOU_WON, SOMEBODY_WON) or fields.get("error") == ROUND_IS_OVER:
-            self.round_over = True
-        if is_reply:
-            self._reply = message
-        if self.on_message is not None:
-            try:
-                self.on_message(message)
-            except Exception:
-                log.exception("on_message failed for %r", message)
-        self._news.set()  # wakes all who wait
-        self._news = asyncio.Event()
+        return kind in (LESS, MORE, YOU_WON) or "error" in fields
 
 
 # --------------------------------------------------------------------------------------------------
 # Bots
 # --------------------------------------------------------------------------------------------------
 
-Strategy = Callable[[int, int], int]  # of the interval still possible: (low, high) -> guess
+Strategy = Callable[[int, int], int]  # (low, high) of what is still possible -> guess
 
 
 def bisection(low: int, high: int) -> int:
@@ -1127,7 +1102,7 @@ def counting(low: int, high: int) -> int:
 
 
 def forgetful(low: int, high: int) -> int:
-    """Guess anything at all: it forgets the hints, so it always gets the whole range."""
+    """Guess anything at all: this one forgets the hints, so it always gets the whole range."""
     return random.randint(low, high)
 
 
@@ -1136,11 +1111,11 @@ STRATEGIES: dict[str, Strategy] = {s.__name__: s for s in (bisection, lucky, cou
 
 
 class Bot(Player):
-    """Play alone, by a strategy: `async with Bot(url, bisection) as bot: await bot.play(rounds=3)`.
+    """Play by a strategy: `async with Bot(url, bisection) as bot: await bot.play(rounds=3)`.
 
-    strategy   a function (low, high) -> guess; with a true attribute `forgets_hints` it gets the
-               whole range instead of the interval still possible
-    delay      seconds between two guesses, give or take a half; may be changed during play
+    strategy   a function (low, high) -> guess; it gets what is still possible or, if it has a true
+               attribute `forgets_hints`, the whole range
+    delay      seconds between two guesses, give or take a half; you can change it during play
     """
 
     def __init__(
@@ -1153,8 +1128,7 @@ class Bot(Player):
         **options: Any,
     ) -> None:
         super().__init__(url, name, **options)
-        check_range("delay", delay, 0, DAY)
-        self.strategy, self.delay = strategy, delay
+        self.strategy, self.delay = strategy, check_range("delay", delay, 0, DAY)
 
     async def step(self) -> Message:
         """Make one guess and return the reply. Raises ServerGone when the server is gone."""
@@ -1163,9 +1137,9 @@ class Bot(Player):
         return await self.guess(self.strategy(low, high))
 
     async def play(self, rounds: int | None = None) -> None:
-        """Play until anybody has won so many rounds (None: for ever), or the server leaves.
+        """Play until so many rounds have been won by anybody (None: forever), or the server leaves.
 
-        Cancel it to pause the bot, call it again to go on. Raises what the strategy raises, and
+        Cancel it to pause the bot; call it again to go on. Raises what the strategy raises, and
         ValueError when the server refuses what it returns.
         """
         last_round = math.inf if rounds is None else self.rounds + rounds
@@ -1184,7 +1158,7 @@ class Bot(Player):
         clock = asyncio.get_running_loop().time
         start, mood = clock(), random.uniform(0.5, 1.5)
         await asyncio.sleep(0)
-        # In short naps, so that a new delay is felt at once.
+        # In short naps, so that a new delay works at once.
         while clock() < start + mood * self.delay:
             await asyncio.sleep(min(0.05, start + mood * self.delay - clock()))
 
@@ -1195,13 +1169,13 @@ class Bot(Player):
 
 
 def harmless(text: str) -> str:
-    """Return a text as it may be printed: a server, or another player, may have written it."""
-    text = INVISIBLE.sub("", text)  # terminals do not agree how many columns these take
+    """Make a text safe to print, since a server or another player may have written it."""
+    text = INVISIBLE.sub("", text)  # terminals don't agree how many columns these take
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def show(text: str, before: str = "", after: str = "\n", file: TextIO | None = None) -> None:
-    """Print text, made harmless, at once; be silent once the reader has left (`play | head -1`)."""
+    """Print a text at once, made harmless. Nobody has to read it all: `play | head -1` works."""
     file = file or sys.stdout
     try:
         print(before, harmless(text), sep="", end=after, file=file, flush=True)
@@ -1213,14 +1187,14 @@ class Screen:
     """Show messages to a person, above the line that is being typed."""
 
     def __init__(self) -> None:
-        # Without a terminal there may be no stdin or stdout at all.
+        # Without a terminal, stdin or stdout may not even exist.
         self.interactive = all(file and file.isatty() for file in (sys.stdin, sys.stdout))
         self._explained: set[str] = set()
         if self.interactive and sys.platform == "win32":
             os.system("")  # makes the console understand escape sequences
 
     def hear(self, message: Message) -> None:
-        """Write a message and its meaning; a hint shorter once it has been explained."""
+        """Write a message, with its meaning the first time; after that, hints get a short one."""
         words = message if isinstance(message, str) else message.get("error", "")
         kind, meaning = recognise(words)[0], explain(message)
         if kind in self._explained:
@@ -1230,31 +1204,31 @@ class Screen:
         self.write(f"{words}  ({meaning})" if words and meaning else words or meaning)
 
     def write(self, line: str) -> None:
-        """Write one line, and leave what is being typed as it is."""
+        """Write one line without touching what is being typed."""
         if not self.interactive:
             show(line)
             return
-        # Chinese letters and emoji take two columns. One that does not fit goes to the next row.
+        # Chinese letters and emoji take two columns. If one doesn't fit, it goes to the next row.
         wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
         columns = shutil.get_terminal_size().columns - (wide > 0)
         rows = -(-(len(harmless(line)) + wide) // columns)
         # Remember where the cursor is, make room above its line, write there, and go back to the
-        # same place in the line, which is now further down.
+        # same place in the line, which is further down now.
         room = "\x1b7" + "\n" * rows + f"\x1b[{rows}A\x1b[{rows}L\r"
         show(line, before=room, after=f"\x1b8\x1b[{rows}B")
 
 
 def read_lines() -> asyncio.Queue[str | None]:
-    """Put the lines of standard input into a queue, and None at its end.
+    """Put the lines of standard input into a queue, and None at the end.
 
-    A thread reads them, since Windows cannot wait for a keyboard and a socket at once. It takes
-    them past Python's own buffer, whose lock it would still hold when the program ends.
+    A thread reads them, since Windows can't wait for a keyboard and a socket at once. It goes
+    past Python's own buffer, or it would still hold its lock when the program ends.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
 
     def read() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
             if sys.stdin is not None:
                 with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as keyboard:
                     for line in keyboard:
@@ -1267,8 +1241,10 @@ def read_lines() -> asyncio.Queue[str | None]:
 
 async def answer_lines(player: Player, screen: Screen) -> None:
     """Guess what is typed, line by line, until the input or the server ends."""
-    screen.write("Type a number and press Enter; Ctrl-D or Ctrl-C leaves.")
+    screen.write("Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C.")
     lines = read_lines()
+    closed = asyncio.ensure_future(player.wait_closed())
+    closed.add_done_callback(lambda _: lines.put_nowait(None))
     with contextlib.suppress(ServerGone):
         while True:
             if screen.interactive:
@@ -1300,60 +1276,59 @@ async def serve_command(**options: Any) -> None:
     """
     log.setLevel(logging.INFO)
     async with log_from_a_thread(), GameServer(**options) as server:
-        with contextlib.suppress(ImportError, ValueError, OSError):  # then it is what is allowed
+        with contextlib.suppress(ImportError, ValueError, OSError):  # then we take what we get
             from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
             files = server.max_players + HANDSHAKES + 50  # many systems allow 256, unless asked
             allowed, at_most = getrlimit(RLIMIT_NOFILE)
             setrlimit(RLIMIT_NOFILE, (max(allowed, min(files, at_most)), at_most))
         show(server.url)
-        log.info("a browser plays on %s", server.page)
-        await asyncio.Event().wait()  # for ever: only a signal ends it
+        log.info("browsers play on %s", server.page)
+        await asyncio.Event().wait()  # forever: only a signal ends it
 
 
 class LogQueue(logging.handlers.QueueHandler):
-    """Hand over what is logged; where too much waits already, count what is lost."""
+    """Queue what is logged; when the queue is full, count the lines that are lost."""
 
     lost = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        if self.lost:
+            record.msg += f" (lost before this: {self.lost} lines)"
         try:
-            if self.lost:
-                record.msg += f" (lost before this: {self.lost} lines)"
             self.queue.put_nowait(record)
             self.lost = 0
         except queue.Full:
             self.lost += 1
 
 
-class LogWriter(logging.handlers.QueueListener):
-    """Write what is logged past Python's own buffer, whose lock a stuck write would hold."""
-
-    def handle(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # there may be no stderr
-            line = f"{record.msg}\n".encode(sys.stderr.encoding, "replace")
-            os.write(sys.stderr.fileno(), line)
-
-
 @contextlib.asynccontextmanager
 async def log_from_a_thread() -> AsyncIterator[None]:
-    """Log to stderr from a thread: a terminal that is stopped (Ctrl-S) does not stop the game."""
-    lines: queue.Queue[Any] = queue.Queue(1000)
-    handler = LogQueue(lines)
-    line = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler])
-    LogWriter(lines).start()
+    """Log to stderr from a thread: a terminal that is stopped (Ctrl-S) must not stop the game."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(1000)
+
+    def write() -> None:
+        while True:
+            line = f"{lines.get().msg}\n"
+            with contextlib.suppress(AttributeError, OSError):  # there may be no stderr
+                # Past Python's own buffer: a write that is stuck would hold its lock.
+                os.write(sys.stderr.fileno(), line.encode(sys.stderr.encoding, "replace"))
+            lines.task_done()
+
+    layout = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[LogQueue(lines)])
+    threading.Thread(target=write, daemon=True).start()
     try:
         yield
     finally:
-        for _ in range(20):  # the last lines; but whoever does not read them is not waited for
+        for _ in range(20):  # wait for the last lines, but not for somebody who doesn't read them
             if lines.unfinished_tasks:
                 await asyncio.sleep(0.01)
-        if lines.unfinished_tasks:  # nothing that Python itself may say at the end waits, either
+        if lines.unfinished_tasks:  # then Python's own last words must not wait, either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-async def play_command(url: str, name: str | None) -> None:
+async def play_command(url: str, name: str | None = None) -> None:
     """Play in this terminal.
 
     examples:
@@ -1363,13 +1338,7 @@ async def play_command(url: str, name: str | None) -> None:
     """
     screen = Screen()
     async with Player(url, name, on_message=screen.hear) as player:
-        typing = asyncio.ensure_future(answer_lines(player, screen))
-        closed = asyncio.ensure_future(player.wait_closed())
-        try:
-            await asyncio.wait({typing, closed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            typing.cancel()
-            closed.cancel()
+        await answer_lines(player, screen)
         if player.gone:
             screen.write(player.gone)
         if screen.interactive:
@@ -1377,7 +1346,7 @@ async def play_command(url: str, name: str | None) -> None:
 
 
 async def bots_command(
-    url: str, n: int, strategy: Sequence[str], delay: float, rounds: int | None
+    url: str, n: int, delay: float, strategy: Iterable[str] = STRATEGIES, rounds: int | None = None
 ) -> None:
     """Let bots play; print the scores at the end.
 
@@ -1385,16 +1354,21 @@ async def bots_command(
       python guessgame.py bots
       python guessgame.py bots -n 2 --strategy bisection lucky --delay 0.1 --rounds 20
     """
+
+    def report(bot: Bot, message: Message) -> None:
+        if message == YOU_WON:
+            show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
+
     check_range("-n", n, 1)
     async with contextlib.AsyncExitStack() as stack:
         bots = []
         for number, kind in enumerate(itertools.islice(itertools.cycle(strategy), n), 1):
             bot = Bot(url, STRATEGIES[kind], f"{kind}-{number}", delay=delay)
             bots.append(await stack.enter_async_context(bot))
-            if bot.name is None:  # other bots from here play on the same server
+            if bot.name is None:  # somebody else's bots play on the same server
                 await bot.rename(f"{kind}-{number}-{os.getpid()}")
-            bot.on_message = functools.partial(report_win, bot)
-        show(f"{n} bots play on {url}; Ctrl-C ends it.")
+            bot.on_message = functools.partial(report, bot)
+        show(f"{n} bots play on {url}; to stop, press Ctrl-C.")
         try:
             await asyncio.gather(*(bot.play(rounds) for bot in bots))
         finally:
@@ -1405,13 +1379,16 @@ async def bots_command(
                 show(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
 
 
-def report_win(bot: Bot, message: Message) -> None:
-    if message == YOU_WON:
-        show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keep the lines of the examples, and show the defaults."""
 
 
 class Parser(argparse.ArgumentParser):
     """Parse the command line; complain in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        # SUPPRESS: what has no default here has one in the signature of its command.
+        super().__init__(formatter_class=Help, argument_default=argparse.SUPPRESS, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (help: {self.prog} -h)\n")
@@ -1419,8 +1396,7 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser() -> Parser:
     """Describe the command line."""
-    layout = argparse.RawDescriptionHelpFormatter  # keeps the lines of the examples
-    parser = Parser("guessgame.py", formatter_class=layout)
+    parser = Parser(prog="guessgame.py")
     parser.description = """Guess the number, over WebSocket.
 
 examples:
@@ -1431,41 +1407,38 @@ examples:
 
     def add_command(run: Callable[..., Any], name: str) -> Callable[..., argparse.Action]:
         about = inspect.getdoc(run) or ""
-        summary = about.partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=about, formatter_class=layout)
+        command = commands.add_parser(name, help=about.partition("\n")[0], description=about)
         command.set_defaults(run=run)
         return command.add_argument
 
     add = add_command(serve_command, "serve")
     # The options are those of GameServer, with its defaults and its words.
     for name, about in re.findall(r"(?m)^(\w+) {2,}(.+)$", inspect.getdoc(GameServer) or ""):
-        default, option = inspect.signature(GameServer).parameters[name].default, f"--{name}"
-        about += f" (default: {default})"
-        add(option.replace("_", "-"), type=type(default), default=default, help=about)
+        default = inspect.signature(GameServer).parameters[name].default
+        add("--" + name.replace("_", "-"), type=type(default), default=default, help=about)
     about = "web page that may connect; can be repeated (default: all of them)"
     add("--origin", dest="origins", action="append", metavar="URL", help=about)
 
     server = {"nargs": "?", "default": "ws://127.0.0.1:8765", "metavar": "URL"}
     add = add_command(play_command, "play")
-    add("url", **server, help="where the server is (default: %(default)s)")
+    add("url", **server, help="where the server is")
     add("--name", help="what the others will call you")
 
     add = add_command(bots_command, "bots")
-    add("url", **server, help="where the server is (default: %(default)s)")
-    add("-n", type=int, default=5, help="how many bots (default: %(default)s)")
+    add("url", **server, help="where the server is")
+    add("-n", type=int, default=5, help="how many bots")
     about = "how they guess, in turn (default: all of these)"
-    add("--strategy", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help=about)
-    about = "seconds between two guesses of a bot (default: %(default)s)"
-    add("--delay", type=float, default=0.5, help=about)
+    add("--strategy", nargs="+", choices=STRATEGIES, help=about)
+    add("--delay", type=float, default=0.5, help="seconds between two guesses of a bot")
     add("--rounds", type=int, help="stop after so many rounds (default: never)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status; also in Jupyter, where a loop is running."""
+    """Run the command line and return the exit status; this works in Jupyter, too."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Russian shows question marks
+            stream.reconfigure(errors="replace")  # "?" for letters that a terminal can't show
     parser = make_parser()
     options = vars(parser.parse_args(arguments))
     if not options:
@@ -1482,13 +1455,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command until it, or Ctrl-C or SIGTERM, ends it; also inside of a running loop."""
+    """Run a command until it ends, or Ctrl-C or SIGTERM ends it, even inside a running loop."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         asyncio.run(until_signal(command))
         return
-    # A notebook's loop is running already and would refuse a second one.
+    # In a notebook a loop is already running, and Python would refuse a second one.
     try:
         import nest_asyncio2 as nest_asyncio  # the maintained successor, part of newer Jupyters
     except ImportError:
@@ -1497,13 +1470,13 @@ def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(command)
     finally:
-        # The loop's turn that called us counts on callbacks that the nested run has taken.
+        # The outer turn of the loop still counts on callbacks that the nested run has taken.
         for _ in range(10_000):
             loop.call_soon(int)  # int() does nothing
 
 
 async def until_signal(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command; Ctrl-C or SIGTERM cancels it, once, so that its farewell is not disturbed."""
+    """Run a command; Ctrl-C or SIGTERM cancels it, but only once, so that it can say goodbye."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(command)
 
     def cancel_once() -> None:

@@ -142,7 +142,7 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GameServer
     status, output, errors = await run("serve", "--port", str(server.port))
     assert (status, output) == (1, "")
     where = rf"guessgame\.py: cannot listen on 127\.0\.0\.1, port {server.port}: "
-    assert re.fullmatch(where + r".*already in use.*; end the other program, or take another port.*\n", errors)
+    assert re.fullmatch(where + r".*already in use.*; end the other program, or choose another port.*\n", errors)
 
 
 COMPLAINTS = [
@@ -185,9 +185,9 @@ async def test_play_answers_every_line_of_a_pipe_before_it_ends(server: GameServ
     status, output, errors = await run("play", server.url, "--name", "Аня", typed=lines)
     assert (status, errors) == (0, "")
     assert [line.split("  (")[0] for line in output.splitlines()][:10] == [
-        WELCOME, "The score of Аня: 0.", "Type a number and press Enter; Ctrl-D or Ctrl-C leaves.", "Меньше", "Больше",
-        "'' is not a whole number: type one like 42.", "'forty-two' is not a whole number: type one like 42.",
-        "Больше", "Больше", "Вы угадали!",
+        WELCOME, "The score of Аня: 0.", "Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C.",
+        "Меньше", "Больше", "'' is not a whole number: type one like 42.",
+        "'forty-two' is not a whole number: type one like 42.", "Больше", "Больше", "Вы угадали!",
     ]  # fmt: skip
 
 
@@ -302,7 +302,7 @@ async def test_bots_print_a_scoreboard_of_their_rounds(server: GameServer) -> No
     status, output, errors = await run("bots", server.url, *options.split())
     assert (status, errors) == (0, "")
     lines = [re.sub(r"\w+-\d found", "BOT found", line) for line in output.splitlines()]
-    assert lines[0] == f"3 bots play on {server.url}; Ctrl-C ends it."
+    assert lines[0] == f"3 bots play on {server.url}; to stop, press Ctrl-C."
     assert lines[1:5] == [f"Round {number}: BOT found 42." for number in range(1, 5)]
     table = [line.split() for line in lines[-4:]]
     assert table[0] == ["bot", "wins", "guesses"]

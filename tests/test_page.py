@@ -118,7 +118,7 @@ async def test_serve_says_where_a_browser_plays() -> None:
         process.terminate()
         status, output, log = await ended(process)
     assert (status, output) == (0, "")
-    assert re.search(rf"a browser plays on http://\d+\.\d+\.\d+\.\d+:{port}/$", log, re.MULTILINE)
+    assert re.search(rf"browsers play on http://\d+\.\d+\.\d+\.\d+:{port}/$", log, re.MULTILINE)
 
 
 def test_the_page_is_short_and_loads_nothing() -> None:

@@ -240,13 +240,13 @@ BAD_SHAPES = [
 @pytest.mark.parametrize("said", BAD_SHAPES, ids=str)
 async def test_a_message_of_another_shape_ends_the_connection(said: Any) -> None:
     async with strange_server(WELCOME, HEAR, said, LESS) as url, Player(url) as player:
-        with pytest.raises(ServerGone, match="not of this game"):
+        with pytest.raises(ServerGone, match="not part of this game"):
             await player.guess(50)
 
 
 async def test_a_welcome_to_an_impossible_range_ends_the_connection() -> None:
     async with strange_server("Добро пожаловать! Угадайте число от 90 до 5.") as url:
-        with pytest.raises(ServerGone, match="not of this game"):
+        with pytest.raises(ServerGone, match="not part of this game"):
             await Player(url).join()
 
 
