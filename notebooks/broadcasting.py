@@ -1,4 +1,4 @@
-"""What lesson 3 needs beside the shared widgets: a server above four desks, and a hall with one sleeper."""
+"""What lesson 3 needs beside the shared widgets: a server above four desks, and what flies between them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ import itertools
 import socket
 import textwrap
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Sequence
+from typing import Any, Deque, Dict, Iterator, Sequence
 
 import ipywidgets as widgets
-from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 
-from gameboard import LINE, PAINTS_PER_SECOND, Part, bars
-from guessgame import CONNECT_OPTIONS, LESS, MORE, WELCOME, YOU_WON, GameServer, Message, Player, encode, explain
+from gameboard import LINE, PAINTS_PER_SECOND, Part
+from guessgame import LESS, MORE, WELCOME, YOU_WON, GameServer, Message, Player, encode, explain, recognise
 
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 BEAT = 0.6  # seconds from one flight to the next one; the style sheet lets each take as long
 SLEEPER = "Bob"
-# What the operating system may store for a connection. By itself it stores megabytes, and a nap would change nothing.
-DESK_BUFFER, HALL_BUFFER = 4096, 150_000  # bytes
-PACE = 0.012  # seconds between two messages in the hall
+# What the operating system stores for a sleeper, about. By itself it stores megabytes, and a nap would change nothing.
+AT_SERVER, AT_DESK = 4096, 32_768  # bytes
 
 # --------------------------------------------------------------------------------------------------
 # Messages
@@ -50,11 +47,11 @@ def series(message: Message) -> str:
 
 
 def in_short(message: Message, width: int) -> str:
-    """Write a message as it travels, but no longer than this, and make it harmless."""
+    """Write a message as it travels; of one that is longer than this, only the beginning."""
     words = encode(message)
-    if len(words) <= width:
-        return html.escape(words)
-    return f"{html.escape(textwrap.shorten(words, width, placeholder='…'))} ({len(words.encode()):,} bytes)"
+    if len(words) > width:
+        words = textwrap.shorten(words, 24, placeholder="…")
+    return html.escape(words)
 
 
 @dataclasses.dataclass(eq=False)
@@ -65,7 +62,11 @@ class Flight:
     message: Message
     when: float
     names: list[str]
-    landed: int = 0  # how many of these have been shown
+
+    def is_part_of(self, other: Flight) -> bool:
+        """Tell whether both are the same announcement, as two players have received it."""
+        same = self.kind == other.kind == "announcement" and self.message == other.message
+        return self is other or (same and recognise(self.message)[0] != WELCOME)
 
     def about(self, everybody: int) -> str:
         """Say who sends it, or who gets it."""
@@ -73,9 +74,29 @@ class Flight:
             return f"{self.names[0]} asks"
         if self.kind == "reply":
             return f"a reply to {self.names[0]}"
-        if len(self.names) == 1:
-            return f"to {self.names[0]} alone"
         return "to everybody" if len(self.names) == everybody else f"to {', '.join(self.names)}"
+
+
+Held = Dict[str, Deque[Flight]]
+
+
+def in_order(held: Held) -> Iterator[Flight]:
+    """Take, from what each player has sent and received, one message after the other, in the order of time.
+
+    Everybody receives the announcements in the same order. So one is next when it comes first for all who have it.
+    """
+    while any(held.values()):
+        heads = [flights[0] for flights in held.values() if flights]
+        heads.sort(key=lambda head: (head.kind == "announcement", head.when))
+        for head in heads:
+            names = [name for name, flights in held.items() if any(map(head.is_part_of, flights))]
+            if all(head.is_part_of(held[name][0]) for name in names):
+                break
+        else:
+            head, names = heads[0], heads[0].names  # a text that was sent to one, and later to everybody
+        for name in names:
+            held[name].popleft()
+        yield Flight(head.kind, head.message, head.when, names)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -95,17 +116,15 @@ class Desks(Part):
 
     def __init__(self, server: GameServer, names: Sequence[str], lines: int = 12) -> None:
         super().__init__("desks")
-        self.server, self.welcome = server, WELCOME.format(low=server.low, high=server.high)
-        self.clock = self.loop.time
+        self.server, self.clock = server, self.loop.time
         self.began, self.next_flight = self.clock(), 0.0
-        self.flights: collections.deque[Flight] = collections.deque(maxlen=100)
-        self.waiting: collections.deque[Flight] = collections.deque()
-        self.last, self.lit = Flight("", "", 0, []), [""]
+        self.held: Held = {name: collections.deque(maxlen=200) for name in names}
+        self.last = Flight("", "", 0, [])
         self.asleep, self.pile, self.talking = False, 0, self.run(asyncio.sleep(0))
         self.players = {
             name: Player(server.url, name, on_message=functools.partial(self._hear, name)) for name in names
         }
-        self.cards: dict[str, collections.deque[Flight]] = {name: collections.deque(maxlen=lines) for name in names}
+        self.cards: Held = {name: collections.deque(maxlen=lines) for name in names}
         self.columns, self.titles = ({name: widgets.HTML() for name in names} for _ in range(2))
         self.step, self.backlog, self.bar, self.sky = (widgets.HTML() for _ in range(4))
         self._make_controls()
@@ -159,7 +178,7 @@ class Desks(Part):
                 await other.stop()
         for player in self.players.values():
             await player.join()
-        self._show_all()
+        await self._change_pace(None)
         self.run(self._keep_painting())
         return self
 
@@ -169,168 +188,144 @@ class Desks(Part):
         for player in self.players.values():
             await player.leave()
 
-    # Noting what travels, in the order of time
-
     def _hear(self, name: str, message: Message) -> None:
-        """Note what a player has received; an announcement that others have already is the same flight."""
-        flight = None
-        if is_reply(message):
-            self._note(Flight("reply", message, self.clock(), [name]))
-            return
-        if message != self.welcome:
-            flight = self._find(name, message)
-        if flight is None:
-            self._note(Flight("announcement", message, self.clock(), [name]))
-        else:
-            flight.names.append(name)
-            if flight not in self.waiting:
-                self.waiting.append(flight)
-
-    def _find(self, name: str, message: Message) -> Flight | None:
-        """Look for an announcement among all that came after what this player has: the order is the same for all."""
-
-        def is_news(flight: Flight) -> bool:
-            return name not in flight.names or flight.kind == "guess"
-
-        found = None
-        for flight in itertools.takewhile(is_news, reversed(self.flights)):
-            if flight.kind == "announcement" and flight.message == message:
-                found = flight
-        return found
-
-    def _note(self, flight: Flight) -> None:
-        self.flights.append(flight)
-        places = [place for place, other in enumerate(self.waiting, 1) if flight.names[0] in other.names]
-        if flight.kind == "reply" and places:  # right after the guess, even if others have heard of it by now
-            self.waiting.insert(places[-1], flight)
-        else:
-            self.waiting.append(flight)
+        kind = "reply" if is_reply(message) else "announcement"
+        self.held[name].append(Flight(kind, message, self.clock(), [name]))
 
     # Controls
 
     async def _guess(self, name: str, _: Any) -> None:
         player, number = self.players[name], self.numbers[name].value
         if player.gone is None:
-            self._note(Flight("guess", {"guess": number}, self.clock(), [name]))
+            self.held[name].append(Flight("guess", {"guess": number}, self.clock(), [name]))
         await player.guess(number)
 
     async def _change_pace(self, _: Any) -> None:
         """Show what is still waiting. So slow motion begins with what comes next."""
         self.next_button.disabled = not self.slow.value
-        self._show_all()
+        for flight in in_order(self.held):
+            self._show(flight)
 
     async def _next(self, _: Any) -> None:
-        if self.waiting:
-            self._show(self.waiting.popleft())
+        for flight in itertools.islice(in_order(self.held), 1):
+            self._show(flight)
 
     async def _nap(self, _: Any) -> None:
-        """Let Bob fall asleep, or wake him up; if he was cut off he joins again."""
-        bob = self.players[SLEEPER]
+        """Let Bob fall asleep, or wake him up."""
         self.asleep = not self.asleep
         self.nap_button.description = "Wake Bob up" if self.asleep else "Bob falls asleep"
         self.buttons[SLEEPER].disabled = self.asleep
         self.talking.cancel()
         if self.asleep:
             self.slow.value = False
-            set_buffers(bob.connection.transport, DESK_BUFFER)
-            bob.connection.transport.pause_reading()
             self.talking = self.run(self._tell_news())
         else:
-            was_here = bob.client_id in self.server.clients
-            bob.connection.transport.resume_reading()
-            if not was_here:
-                await bob.wait_closed()
-                await bob.join()
+            await self._wake_up()
 
     async def _tell_news(self) -> None:
-        """Announce something big, again and again, until the sleeper is gone."""
-        client = self.server.clients.get(self.players[SLEEPER].client_id or 0)
-        if client:
-            set_buffers(client.connection.transport, DESK_BUFFER)
+        """Stop reading; then announce something big, again and again, until the sleeper is cut off."""
+        transport, at_server = self.players[SLEEPER].connection.transport, self._line()
+        transport.pause_reading()
+        set_buffers(transport, AT_DESK)
+        if at_server:
+            set_buffers(at_server, AT_SERVER)
         for number in itertools.count(1):
-            if self._has_gone():
+            if not self._line():
                 break
-            self.server.broadcast(f"News {number}: " + "bla " * 2000)
+            self.server.broadcast(f"News {number}, 16 kB: " + "bla " * 4000)
             self._weigh()
             await asyncio.sleep(BEAT)
 
-    def _has_gone(self) -> bool:
-        return self.asleep and self.players[SLEEPER].client_id not in self.server.clients
+    async def _wake_up(self) -> None:
+        """Read again. If Bob was cut off, he finds out, and joins again."""
+        bob, was_cut_off = self.players[SLEEPER], not self._line()
+        self.pile = 0
+        bob.connection.transport.resume_reading()
+        if was_cut_off:
+            await bob.wait_closed()
+            await bob.join()
+
+    def _line(self) -> Any:
+        """Return the server's end of the sleeper's connection, or None when they have been cut off."""
+        client = self.server.clients.get(self.players[SLEEPER].client_id or 0)
+        transport = client.connection.transport if client else None
+        return None if transport is None or transport.is_closing() else transport
 
     def _weigh(self) -> None:
-        """See how many bytes are waiting on the server for the sleeper; remember it when they are cut off."""
-        client = self.server.clients.get(self.players[SLEEPER].client_id or 0)
-        if client and not client.connection.transport.is_closing():
-            self.pile = client.connection.transport.get_write_buffer_size()
+        """See how many bytes are waiting on the server for the sleeper. It is remembered when they are cut off."""
+        transport = self._line()
+        if transport:
+            self.pile = transport.get_write_buffer_size()
 
     # Painting
 
     def _show(self, flight: Flight) -> None:
-        """Let a flight start, and show its message in the columns of all who have not got it yet."""
-        self.last, self.lit = flight, flight.names[flight.landed :]
-        flight.landed = len(flight.names)
-        self.next_flight = self.clock() + BEAT
-        for name in self.lit:
-            kind, cards = series(flight.message), self.cards[name]
-            for card in [card for card in cards if kind and series(card.message) == kind]:
-                cards.remove(card)
-            cards.appendleft(flight)
-
-    def _show_all(self) -> None:
-        while self.waiting:
-            self._show(self.waiting.popleft())
+        """Let a message fly, and show it in the column of each desk; in a series it replaces the one before."""
+        self.last, self.next_flight = flight, self.clock() + BEAT
+        kind = series(flight.message)
+        for name in flight.names:
+            for card in [card for card in self.cards[name] if kind and series(card.message) == kind]:
+                self.cards[name].remove(card)
+            self.cards[name].appendleft(flight)
 
     async def _keep_painting(self) -> None:
         while True:
-            if self.waiting and not self.slow.value and self.clock() >= self.next_flight:
-                self._show(self.waiting.popleft())
+            # An announcement may take a moment until all have received it.
+            arrived = [flights[0].when + 0.1 for flights in self.held.values() if flights]
+            if arrived and not self.slow.value and self.clock() >= max(self.next_flight, *arrived):
+                self._show(next(in_order(self.held)))
             self._weigh()
             self.paint()
             await asyncio.sleep(1 / PAINTS_PER_SECOND)
 
     def paint(self) -> None:
         """Bring what is shown up to date."""
-        about = f"{html.escape(self.last.about(len(self.players)))}: " if self.last.kind else ""
-        words = in_short(self.last.message, 60) if self.last.kind else ""
-        self.step.value = f'<div class="gg-told"><p>{about}<b>{words}</b></p><p>{self._advise()}</p></div>'
-        self.sky.value = f'<div class="gg-sky">{"".join(map(self._paint_flight, self.players))}</div>'
+        told = self._tell() if self.last.kind else ""
+        self.step.value = f'<div class="gg-told"><p>{told}</p><p>{self._advise()}</p></div>'
+        flights = "".join(map(self._paint_flight, self.players))
+        self.sky.value = f'<div class="gg-sky" data-when="{self.last.when}">{flights}</div>'
         for name in self.players:
             self.columns[name].value = f'<div class="gg-inbox">{self._paint_cards(name)}</div>'
-            state = (" · cut off" if self._has_gone() else " · asleep") if self.asleep and name == SLEEPER else ""
-            self.titles[name].value = f"<b>{html.escape(name)}</b>{state}"
+            self.titles[name].value = f"<b>{html.escape(name)}</b>{self._state(name)}"
         self._paint_backlog()
+
+    def _tell(self) -> str:
+        return f"{html.escape(self.last.about(len(self.players)))}: <b>{in_short(self.last.message, 50)}</b>"
 
     def _advise(self) -> str:
         if not self.slow.value:
             return "Press a <b>Guess!</b> button, and watch who gets what."
-        if not self.waiting:
+        count = len(list(in_order({name: flights.copy() for name, flights in self.held.items()})))
+        if not count:
             return "Nothing is on its way: press a <b>Guess!</b> button."
-        count = len(self.waiting)
         return f"{count} message{' is' if count == 1 else 's are'} waiting: press <b>Next step</b>."
+
+    def _state(self, name: str) -> str:
+        if not self.asleep or name != SLEEPER:
+            return ""
+        return " · asleep" if self._line() else " · cut off"
 
     def _paint_flight(self, name: str) -> str:
         kind = self.last.kind
-        pill = f'<span class="gg-{kind}-flies">{ARROWS[kind]} {in_short(self.last.message, 48)}</span>' if kind else ""
-        return f"<div>{pill if name in self.lit else ''}</div>"
+        pill = f'<span class="gg-{kind}-flies">{ARROWS[kind]} {in_short(self.last.message, 50)}</span>' if kind else ""
+        return f"<div>{pill if name in self.last.names else ''}</div>"
 
     def _paint_cards(self, name: str) -> str:
         return "".join(
-            f'<div class="gg-{card.kind}-card{" gg-new" * (card is self.last and name in self.lit)}">'
+            f'<div class="gg-{card.kind}-card{" gg-new" * (card is self.last)}">'
             f"<small>{ARROWS[card.kind]} {html.escape(card.about(len(self.players)))}, "
-            f"{max(0, card.when - self.began):.1f} s</small>"
-            f"<br>{in_short(card.message, 300 if explain(card.message) else 40)}"
+            f"{max(0, card.when - self.began):.1f}&nbsp;s</small>"
+            f"<br>{in_short(card.message, 300)}"
             f"<br><small>{html.escape(explain(card.message))}</small></div>"
             for card in self.cards[name]
         )
 
     def _paint_backlog(self) -> None:
-        full = self.server.max_backlog
-        text = f"waiting for {SLEEPER}: {self.pile / 1024:.0f} of {full / 1024:.0f} KiB"
-        if self._has_gone():
-            text = f"<b>✂ {SLEEPER} is cut off: {self.pile / 1024:.0f} KiB were waiting for him</b>"
-        self.backlog.value = text
-        width = min(100, 100 * self.pile / full)
-        self.bar.value = f"<style>.gg-pile i {{ --gg-full: {width:.0f}% }}</style>"
+        waiting, limit = self.pile / 1024, self.server.max_backlog / 1024
+        self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
+        if self.asleep and not self._line():
+            self.backlog.value = f"<b>✂ {SLEEPER} is cut off: {waiting:.0f} KiB were waiting for him</b>"
+        self.bar.value = f"<style>.gg-pile i {{ --gg-full: {min(100, 100 * waiting / limit):.0f}% }}</style>"
 
 
 def set_buffers(transport: Any, size: int) -> None:
@@ -338,95 +333,3 @@ def set_buffers(transport: Any, size: int) -> None:
     line = transport.get_extra_info("socket")
     for kind in socket.SO_SNDBUF, socket.SO_RCVBUF:
         line.setsockopt(socket.SOL_SOCKET, kind, size)
-
-
-# --------------------------------------------------------------------------------------------------
-# A hall with four listeners, one of whom never reads
-# --------------------------------------------------------------------------------------------------
-
-Broadcast = Callable[[Sequence[ServerConnection], str], Coroutine[Any, Any, None]]
-
-
-class Hall(Part):
-    """Try out a way to send to all: four listeners, of whom Bob never reads, hear messages of 10 kB.
-
-        Hall(in_a_loop)
-
-    The bars grow while the messages arrive. It gives up when one message has been on its way for `patience` seconds.
-    """
-
-    def __init__(self, send_to_all: Broadcast, messages: int = 200, patience: float = 2.0) -> None:
-        super().__init__(f"hall for {send_to_all.__name__}")
-        self.send_to_all, self.messages, self.patience = send_to_all, messages, patience
-        self.clock = self.loop.time
-        self.heard = dict.fromkeys(("Ada", SLEEPER, "Cleo", "Dan"), 0.0)
-        self.pile = 0
-        self.picture = widgets.HTML()
-        self.start_button = self.button(
-            f"Send {messages} messages", self._start, icon="play", layout={"width": "200px"}
-        )
-        self.show(widgets.HTML(STYLE), self.start_button, self.picture)
-        self.paint("Press the button, and watch the bars.")
-
-    async def _start(self, _: Any) -> None:
-        """Open the hall, seat the listeners, send, and close it again."""
-        await self.stop()
-        self.heard = dict.fromkeys(self.heard, 0.0)
-        connections: list[ServerConnection] = []
-
-        async def welcome(connection: ServerConnection) -> None:
-            set_buffers(connection.transport, HALL_BUFFER)
-            connections.append(connection)
-            await connection.wait_closed()
-
-        async with serve(welcome, "127.0.0.1", 0, compression=None, close_timeout=0) as hall:
-            url = f"ws://127.0.0.1:{next(iter(hall.sockets)).getsockname()[1]}"
-            try:
-                for count, name in enumerate(self.heard, 1):
-                    self.run(self._listen(url, name))
-                    while len(connections) < count:
-                        await asyncio.sleep(0.01)
-                await self._send_all(connections)
-            finally:
-                others = self.cancel()
-                for connection in connections:
-                    connection.transport.abort()
-                if others:
-                    await asyncio.wait(others)
-
-    async def _listen(self, url: str, name: str) -> None:
-        async with connect(url, compression=None, max_queue=1, close_timeout=0, **CONNECT_OPTIONS) as connection:
-            set_buffers(connection.transport, HALL_BUFFER)
-            if name == SLEEPER:
-                await asyncio.sleep(3600)
-            async for _ in connection:
-                self.heard[name] += 1
-
-    async def _send_all(self, connections: Sequence[ServerConnection]) -> None:
-        """Send the messages, one after the other, and paint a few times a second how far they have got."""
-        began = painted = self.clock()
-        for number in range(1, self.messages + 1):
-            sent = self.clock()
-            sending = self.run(self.send_to_all(connections, "x" * 10_000))
-            while not sending.done() and self.clock() < sent + self.patience:
-                await asyncio.wait({sending}, timeout=1 / PAINTS_PER_SECOND)
-                self.pile = connections[1].transport.get_write_buffer_size()
-                if self.clock() >= painted + 1 / PAINTS_PER_SECOND:
-                    painted = self.clock()
-                    self.paint(self._tell(number, painted - began, painted - sent))
-            if not sending.done():
-                self.paint(f"Given up: message {number} did not get through in {self.patience:g} seconds.", "⏹")
-                return
-            await asyncio.sleep(PACE)
-        self.paint(f"All {self.messages} messages are sent, in {self.clock() - began:.1f} seconds.", "✓")
-
-    def _tell(self, number: int, seconds: float, waited: float) -> str:
-        if waited < 0.3:
-            return f"{seconds:.1f} s: message {number} is on its way."
-        return f"{seconds:.1f} s: message {number} <b>has been on its way for {waited:.1f} s</b>."
-
-    def paint(self, sentence: str, mark: str = "") -> None:
-        """Bring what is shown up to date."""
-        below = f"Waiting for {SLEEPER}, in the memory of the server: <b>{self.pile / 1000:,.0f} kB</b>"
-        told = f'<div class="gg-clock">{mark} {sentence}</div>'
-        self.picture.value = f"{told}{bars(self.heard, f'of {self.messages}', self.messages)}<p>{below}</p>"
