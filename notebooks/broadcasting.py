@@ -293,6 +293,9 @@ class Desks(Part):
         return f"{html.escape(self.last.about(len(self.players)))}: <b>{in_short(self.last.message, 50)}</b>"
 
     def _advise(self) -> str:
+        if self.asleep and not self.slow.value:
+            advice = "watch what piles up for him." if self._line() else "press <b>Wake Bob up</b>."
+            return f"{SLEEPER} reads nothing: {advice}"
         if not self.slow.value:
             return "Press a <b>Guess!</b> button, and watch who gets what."
         count = len(list(in_order({name: flights.copy() for name, flights in self.held.items()})))
