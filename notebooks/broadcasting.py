@@ -1,4 +1,4 @@
-"""What lesson 3 needs beside the shared widgets: players side by side, and a hall in which one listener never reads."""
+"""What lesson 3 needs beside the shared widgets: a server above four desks, and what flies between them."""
 
 from __future__ import annotations
 
@@ -7,110 +7,168 @@ import collections
 import dataclasses
 import functools
 import html
-from typing import Any, Callable, Coroutine, Sequence
+import itertools
+import socket
+import textwrap
+from pathlib import Path
+from typing import Any, Deque, Dict, Iterator, Sequence
 
 import ipywidgets as widgets
-from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 
 from gameboard import LINE, PAINTS_PER_SECOND, Part
-from guessgame import (
-    CONNECT_OPTIONS,
-    LESS,
-    MORE,
-    WELCOME,
-    YOU_WON,
-    GameServer,
-    Message,
-    Player,
-    encode,
-    explain,
-)
+from guessgame import LESS, MORE, WELCOME, YOU_WON, GameServer, Message, Player, encode, explain, recognise
 
-# What a lesson says of a message: who else has received the same one?
-REPLIES = (LESS, MORE, YOU_WON)
+STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
+BEAT = 0.6  # seconds from one flight to the next one; the style sheet lets each take as long
+SLEEPER = "Bob"
+# What the operating system stores for a sleeper, about. By itself it stores megabytes, and a nap would change nothing.
+AT_SERVER, AT_DESK = 4096, 32_768  # bytes
+
+# --------------------------------------------------------------------------------------------------
+# Messages
+# --------------------------------------------------------------------------------------------------
+
+ARROWS = {"guess": "↑", "reply": "↓", "announcement": "⇊"}
 
 
 def is_reply(message: Message) -> bool:
-    """Tell a reply, which one player receives, from an announcement, which everybody does."""
+    """Tell a reply, which goes to one player, from an announcement, which goes to many."""
     if isinstance(message, str):
-        return message in REPLIES
-    # A score is announced after a win; without any it confirms a name.
+        return message in (LESS, MORE, YOU_WON)
+    # A score is announced after a win. Without any wins it confirms a name.
     return "error" in message or message.get("wins") == 0
 
 
-@dataclasses.dataclass(eq=False)
-class Arrival:
-    """A message, when it arrived, and at whom."""
+def series(message: Message) -> str:
+    """Name the series that a message belongs to: of these, a column shows only the latest."""
+    if isinstance(message, dict):
+        return "countdown" if "countdown" in message else ""
+    return "news" if message.startswith("News ") else ""
 
+
+def in_short(message: Message, width: int) -> str:
+    """Write a message as it travels; of one that is longer than this, only the beginning."""
+    words = encode(message)
+    if len(words) > width:
+        words = textwrap.shorten(words, 24, placeholder="…")
+    return html.escape(words)
+
+
+@dataclasses.dataclass(eq=False)
+class Flight:
+    """One message: a guess on its way up from a desk, or what comes down to one or more desks."""
+
+    kind: str
     message: Message
     when: float
-    receivers: list[str]
-    shown: float = 0.0
+    names: list[str]
+
+    def is_part_of(self, other: Flight) -> bool:
+        """Tell whether both are the same announcement, as two players have received it."""
+        same = self.kind == other.kind == "announcement" and self.message == other.message
+        return self is other or (same and recognise(self.message)[0] != WELCOME)
+
+    def about(self, everybody: int) -> str:
+        """Say who sends it, or who gets it."""
+        if self.kind == "guess":
+            return f"{self.names[0]} asks"
+        if self.kind == "reply":
+            return f"a reply to {self.names[0]}"
+        return "to everybody" if len(self.names) == everybody else f"to {', '.join(self.names)}"
+
+
+Held = Dict[str, Deque[Flight]]
+
+
+def in_order(held: Held) -> Iterator[Flight]:
+    """Take, from what each player has sent and received, one message after the other, in the order of time.
+
+    Everybody receives the announcements in the same order. So one is next when it comes first for all who have it.
+    """
+    while any(held.values()):
+        heads = [flights[0] for flights in held.values() if flights]
+        heads.sort(key=lambda head: (head.kind == "announcement", head.when))
+        for head in heads:
+            names = [name for name, flights in held.items() if any(map(head.is_part_of, flights))]
+            if all(head.is_part_of(held[name][0]) for name in names):
+                break
+        else:
+            head, names = heads[0], heads[0].names  # a text that was sent to one, and later to everybody
+        for name in names:
+            held[name].popleft()
+        yield Flight(head.kind, head.message, head.when, names)
+
+
+# --------------------------------------------------------------------------------------------------
+# A server above four desks
+# --------------------------------------------------------------------------------------------------
 
 
 class Desks(Part):
-    """Seat players side by side, each with a guess to send and a column of all that arrived, in the order of time.
+    """Seat players side by side below their server, and let each message fly.
 
         desks = await Desks(server, ["Ada", "Bob", "Cleo", "Dan"]).start()
         desks
 
-    What has just arrived is lit. In slow motion nothing is shown before "Next step" is pressed: each step is one
-    message, in all the columns which received it.
+    Each desk has a guess to send, and a column of all that was sent and received, the newest on top. What belongs to
+    the last flight is lit. In slow motion, "Next step" starts one flight. Bob can fall asleep: then he reads nothing.
     """
 
-    def __init__(self, server: GameServer, names: Sequence[str], lines: int = 8) -> None:
+    def __init__(self, server: GameServer, names: Sequence[str], lines: int = 12) -> None:
         super().__init__("desks")
-        self.welcome = WELCOME.format(low=server.low, high=server.high)
-        self.clock = self.loop.time
-        self.began = self.clock()
-        self.arrivals: collections.deque[Arrival] = collections.deque(maxlen=100)
+        self.server, self.clock = server, self.loop.time
+        self.began, self.next_flight = self.clock(), 0.0
+        self.held: Held = {name: collections.deque(maxlen=200) for name in names}
+        self.last = Flight("", "", 0, [])
+        self.asleep, self.pile, self.talking = False, 0, self.run(asyncio.sleep(0))
         self.players = {
             name: Player(server.url, name, on_message=functools.partial(self._hear, name)) for name in names
         }
-        self.shown: dict[str, collections.deque[Arrival]] = {name: collections.deque(maxlen=lines) for name in names}
-        self.held: dict[str, collections.deque[Arrival]] = {name: collections.deque() for name in names}
-        self.columns = {name: widgets.HTML(layout={"width": "auto", "margin": "0"}) for name in names}
-        self.numbers = {
-            name: self.watched(
-                widgets.BoundedIntText(
-                    value=50,
-                    min=server.low,
-                    max=server.high,
-                    description=name,
-                    layout={"width": "140px"},
-                    style={"description_width": "54px"},
-                )
-            )
-            for name in names
-        }
-        self.buttons = {
-            name: self.button(
+        self.cards: Held = {name: collections.deque(maxlen=lines) for name in names}
+        self.columns, self.titles = ({name: widgets.HTML() for name in names} for _ in range(2))
+        self.step, self.backlog, self.bar, self.sky = (widgets.HTML() for _ in range(4))
+        self._make_controls()
+        self._arrange()
+        self.paint()
+
+    def _make_controls(self) -> None:
+        self.slow = self.watched(
+            widgets.Checkbox(False, description="Slow motion", indent=False, layout={"width": "130px"}),
+            self._change_pace,
+        )
+        self.next_button = self.button(
+            "Next step", self._next, icon="step-forward", disabled=True, layout={"width": "120px"}
+        )
+        self.nap_button = self.button("Bob falls asleep", self._nap, layout={"width": "150px"})
+        self.numbers, self.buttons = {}, {}
+        for name in self.players:
+            number = widgets.BoundedIntText(50, min=self.server.low, max=self.server.high)
+            number.layout = {"flex": "1 1 48px", "width": "auto", "min_width": "48px", "margin": "0 4px 0 0"}
+            self.numbers[name] = self.watched(number)
+            self.buttons[name] = self.button(
                 "Guess!",
                 functools.partial(self._guess, name),
                 tooltip=f"{name} guesses",
-                layout={"width": "80px"},
+                layout={"flex": "0 0 74px", "width": "74px", "margin": "0"},
             )
-            for name in names
-        }
-        self.slow = self.watched(
-            widgets.Checkbox(False, description="Slow motion", indent=False, layout={"width": "130px"}),
-            self._let_go,
-        )
-        self.next_button = self.button("Next step", self._next, icon="step-forward")
-        self.step = widgets.HTML()
-        self._say("")
-        seats = [
+
+    def _arrange(self) -> None:
+        columns = f"repeat({len(self.players)}, minmax(0, 1fr))"
+        desks = [
             widgets.VBox(
-                [widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
-                layout={"flex": "1 1 170px", "min_width": "170px"},
+                [self.titles[name], widgets.HBox([self.numbers[name], self.buttons[name]]), self.columns[name]],
+                layout={"margin": "0"},
             )
-            for name in names
+            for name in self.players
         ]
+        bar = widgets.HTML('<div class="gg-pile"><i></i></div>', layout={"flex": "1 1 100px"})
         self.show(
-            widgets.Box([self.slow, self.next_button], layout=LINE),
+            widgets.HTML(STYLE),
+            widgets.Box([self.slow, self.next_button, self.nap_button], layout=LINE),
             self.step,
-            widgets.Box(seats, layout={"flex_flow": "row wrap", "grid_gap": "8px"}),
+            widgets.HBox([widgets.HTML("<b>Server</b>"), bar, self.backlog, self.bar]).add_class("gg-server"),
+            self.sky,
+            widgets.GridBox(desks, layout={"grid_template_columns": columns, "grid_gap": "8px"}),
         )
 
     async def start(self) -> Desks:
@@ -120,6 +178,7 @@ class Desks(Part):
                 await other.stop()
         for player in self.players.values():
             await player.join()
+        await self._change_pace(None)
         self.run(self._keep_painting())
         return self
 
@@ -130,117 +189,150 @@ class Desks(Part):
             await player.leave()
 
     def _hear(self, name: str, message: Message) -> None:
-        """Note who has received what: an announcement arrives at several players within moments."""
-        now = self.clock()
-        personal = is_reply(message) or message == self.welcome
-        for arrival in self.arrivals:
-            same = arrival.message == message and now - arrival.when < 0.5
-            if same and not personal and name not in arrival.receivers:
-                arrival.receivers.append(name)
-                break
-        else:
-            arrival = Arrival(message, now, [name])
-            self.arrivals.append(arrival)
-        self.held[name].append(arrival)
-        if not self.slow.value:
-            self._show(name)
+        kind = "reply" if is_reply(message) else "announcement"
+        self.held[name].append(Flight(kind, message, self.clock(), [name]))
 
-    def _show(self, name: str) -> None:
-        arrival = self.held[name].popleft()
-        arrival.shown = self.clock()
-        self.shown[name].append(arrival)
+    # Controls
 
     async def _guess(self, name: str, _: Any) -> None:
-        await self.players[name].guess(self.numbers[name].value)
+        player, number = self.players[name], self.numbers[name].value
+        if player.gone is None:
+            self.held[name].append(Flight("guess", {"guess": number}, self.clock(), [name]))
+        await player.guess(number)
 
-    async def _let_go(self, _: Any) -> None:
-        """Show all that is held back, when slow motion is switched off."""
-        while not self.slow.value and any(self.held.values()):
-            await self._next(None)
-        self._say("")
+    async def _change_pace(self, _: Any) -> None:
+        """Show what is still waiting. So slow motion begins with what comes next."""
+        self.next_button.disabled = not self.slow.value
+        for flight in in_order(self.held):
+            self._show(flight)
 
     async def _next(self, _: Any) -> None:
-        """Show one message, in all the columns which have received it, in the order in which it was sent."""
-        heads = {name: held[0] for name, held in self.held.items() if held}
-        ready = [arrival for arrival in heads.values() if all(heads.get(name) is arrival for name in arrival.receivers)]
-        if not ready:
-            tick = "" if self.slow.value else "tick <b>Slow motion</b>, then "
-            self._say(f"Nothing is on its way: {tick}press a <b>Guess!</b> button.")
-            return
-        arrival = min(ready, key=lambda arrival: arrival.when)
-        for name in arrival.receivers:
-            self._show(name)
-        self._say(f"{html.escape(self._for_whom(arrival))}: <b>{html.escape(encode(arrival.message))}</b>")
+        for flight in itertools.islice(in_order(self.held), 1):
+            self._show(flight)
 
-    def _say(self, markup: str) -> None:
-        self.step.value = f'<div class="gg-step">{markup}</div>'
+    async def _nap(self, _: Any) -> None:
+        """Let Bob fall asleep, or wake him up."""
+        self.asleep = not self.asleep
+        self.nap_button.description = "Wake Bob up" if self.asleep else "Bob falls asleep"
+        self.buttons[SLEEPER].disabled = self.asleep
+        self.talking.cancel()
+        if self.asleep:
+            self.slow.value = False
+            self.talking = self.run(self._tell_news())
+        else:
+            await self._wake_up()
+
+    async def _tell_news(self) -> None:
+        """Stop reading; then announce something big, again and again, until the sleeper is cut off."""
+        transport, at_server = self.players[SLEEPER].connection.transport, self._line()
+        transport.pause_reading()
+        set_buffers(transport, AT_DESK)
+        if at_server:
+            set_buffers(at_server, AT_SERVER)
+        for number in itertools.count(1):
+            if not self._line():
+                break
+            self.server.broadcast(f"News {number}, 16 kB: " + "bla " * 4000)
+            self._weigh()
+            await asyncio.sleep(BEAT)
+
+    async def _wake_up(self) -> None:
+        """Read again. If Bob was cut off, he finds out, and joins again."""
+        bob, was_cut_off = self.players[SLEEPER], not self._line()
+        self.pile = 0
+        bob.connection.transport.resume_reading()
+        if was_cut_off:
+            await bob.wait_closed()
+            await bob.join()
+
+    def _line(self) -> Any:
+        """Return the server's end of the sleeper's connection, or None when they have been cut off."""
+        client = self.server.clients.get(self.players[SLEEPER].client_id or 0)
+        transport = client.connection.transport if client else None
+        return None if transport is None or transport.is_closing() else transport
+
+    def _weigh(self) -> None:
+        """See how many bytes are waiting on the server for the sleeper. It is remembered when they are cut off."""
+        transport = self._line()
+        if transport:
+            self.pile = transport.get_write_buffer_size()
+
+    # Painting
+
+    def _show(self, flight: Flight) -> None:
+        """Let a message fly, and show it in the column of each desk; in a series it replaces the one before."""
+        self.last, self.next_flight = flight, self.clock() + BEAT
+        kind = series(flight.message)
+        for name in flight.names:
+            for card in [card for card in self.cards[name] if kind and series(card.message) == kind]:
+                self.cards[name].remove(card)
+            self.cards[name].appendleft(flight)
 
     async def _keep_painting(self) -> None:
         while True:
-            for name in self.columns:
-                self.columns[name].value = self._paint_column(name)
+            # An announcement may take a moment until all have received it.
+            arrived = [flights[0].when + 0.1 for flights in self.held.values() if flights]
+            if arrived and not self.slow.value and self.clock() >= max(self.next_flight, *arrived):
+                self._show(next(in_order(self.held)))
+            self._weigh()
+            self.paint()
             await asyncio.sleep(1 / PAINTS_PER_SECOND)
 
-    def _for_whom(self, arrival: Arrival) -> str:
-        names = arrival.receivers
-        if is_reply(arrival.message):
-            return f"a reply to {names[0]}"
-        if len(names) == 1:
-            return f"to {names[0]} alone"
-        return "to everybody" if len(names) == len(self.players) else f"to {', '.join(names)}"
+    def paint(self) -> None:
+        """Bring what is shown up to date."""
+        told = self._tell() if self.last.kind else ""
+        self.step.value = f'<div class="gg-told"><p>{told}</p><p>{self._advise()}</p></div>'
+        flights = "".join(map(self._paint_flight, self.players))
+        self.sky.value = f'<div class="gg-sky" data-when="{self.last.when}">{flights}</div>'
+        for name in self.players:
+            self.columns[name].value = f'<div class="gg-inbox">{self._paint_cards(name)}</div>'
+            self.titles[name].value = f"<b>{html.escape(name)}</b>{self._state(name)}"
+        self._paint_backlog()
 
-    def _paint_column(self, name: str) -> str:
-        lit = self.clock() - 1.5
-        cards = "".join(
-            f'<div class="gg-card{" gg-reply-card" * is_reply(arrival.message)}{" gg-lit" * (arrival.shown > lit)}">'
-            f"<small>{arrival.when - self.began:.1f} s, {html.escape(self._for_whom(arrival))}</small>"
-            f"<br>{html.escape(encode(arrival.message))}<br><small>{html.escape(explain(arrival.message))}</small></div>"
-            for arrival in reversed(self.shown[name])
+    def _tell(self) -> str:
+        return f"{html.escape(self.last.about(len(self.players)))}: <b>{in_short(self.last.message, 50)}</b>"
+
+    def _advise(self) -> str:
+        if self.asleep and not self.slow.value:
+            advice = "watch what piles up for him." if self._line() else "press <b>Wake Bob up</b>."
+            return f"{SLEEPER} reads nothing: {advice}"
+        if not self.slow.value:
+            return "Press a <b>Guess!</b> button, and watch who gets what."
+        count = len(list(in_order({name: flights.copy() for name, flights in self.held.items()})))
+        if not count:
+            return "Nothing is on its way: press a <b>Guess!</b> button."
+        return f"{count} message{' is' if count == 1 else 's are'} waiting: press <b>Next step</b>."
+
+    def _state(self, name: str) -> str:
+        if not self.asleep or name != SLEEPER:
+            return ""
+        return " · asleep" if self._line() else " · cut off"
+
+    def _paint_flight(self, name: str) -> str:
+        kind = self.last.kind
+        pill = f'<span class="gg-{kind}-flies">{ARROWS[kind]} {in_short(self.last.message, 50)}</span>' if kind else ""
+        return f"<div>{pill if name in self.last.names else ''}</div>"
+
+    def _paint_cards(self, name: str) -> str:
+        return "".join(
+            f'<div class="gg-{card.kind}-card{" gg-new" * (card is self.last)}">'
+            f"<small>{ARROWS[card.kind]} {html.escape(card.about(len(self.players)))}, "
+            f"{max(0, card.when - self.began):.1f}&nbsp;s</small>"
+            f"<br>{in_short(card.message, 300)}"
+            f"<br><small>{html.escape(explain(card.message))}</small></div>"
+            for card in self.cards[name]
         )
-        return f'<div class="gg-column">{cards}</div>'
+
+    def _paint_backlog(self) -> None:
+        waiting, limit = self.pile / 1024, self.server.max_backlog / 1024
+        self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
+        if self.asleep and not self._line():
+            self.backlog.value = f"<b>✂ {SLEEPER} is cut off: {waiting:.0f} KiB were waiting for him</b>"
+        self.bar.value = f"<style>.gg-pile i {{ --gg-full: {min(100, 100 * waiting / limit):.0f}% }}</style>"
 
 
-Broadcast = Callable[[Sequence[ServerConnection], str], Coroutine[Any, Any, None]]
-
-
-async def try_out(send_to_all: Broadcast, messages: int = 200) -> tuple[dict[str, float], float]:
-    """Broadcast to four listeners, of whom Bob never reads; give up after a second.
-
-    Returns how many messages each of them has read, and how many MB are waiting on the server for Bob.
-    """
-    heard: dict[str, float] = {}
-    connections: list[ServerConnection] = []
-
-    async def welcome(connection: ServerConnection) -> None:
-        connections.append(connection)
-        await connection.wait_closed()
-
-    async def listen(url: str, name: str) -> None:
-        async with connect(url, compression=None, max_queue=1, close_timeout=0, **CONNECT_OPTIONS) as connection:
-            heard[name] = 0
-            if name == "Bob":
-                await asyncio.sleep(3600)
-            async for _ in connection:
-                heard[name] += 1
-
-    async def send_all() -> None:
-        for _ in range(messages):
-            await send_to_all(connections, "x" * 50_000)
-            await asyncio.sleep(0)  # let the listeners read
-
-    async with serve(welcome, "127.0.0.1", 0, compression=None, close_timeout=0) as hall:
-        url = f"ws://127.0.0.1:{next(iter(hall.sockets)).getsockname()[1]}"
-        tasks = set()
-        for name in ("Ada", "Bob", "Cleo", "Dan"):
-            tasks.add(asyncio.ensure_future(listen(url, name)))
-            while len(connections) < len(tasks):
-                await asyncio.sleep(0.01)
-        sending = asyncio.ensure_future(send_all())
-        await asyncio.wait({sending}, timeout=1)
-        result = dict(heard), connections[1].transport.get_write_buffer_size() / 1e6
-        for task in [sending, *tasks]:
-            task.cancel()
-        for connection in connections:
-            connection.transport.abort()
-        await asyncio.wait([sending, *tasks])
-    return result
+def set_buffers(transport: Any, size: int) -> None:
+    """Tell the operating system how many bytes it may store for one end of a connection, about."""
+    line = transport.get_extra_info("socket")
+    for kind in socket.SO_SNDBUF, socket.SO_RCVBUF:
+        line.setsockopt(socket.SOL_SOCKET, kind, size)

@@ -351,44 +351,151 @@ def test_the_bytes_of_the_frames_are_those_that_travel(browser: Browser, lab: tu
         assert reply.locator("em").text_content() == "server → client"
 
 
-def test_a_reply_lights_up_one_column_and_an_announcement_the_others(browser: Browser, lab: tuple[str, Path]) -> None:
+@pytest.fixture
+def desks(browser: Browser, lab: tuple[str, Path]) -> Iterator[Learner]:
+    """Lesson 3, on the screen of a lecture hall, when all that came with joining has been shown."""
     with lesson(browser, lab, "03_broadcasting") as learner:
-        page = learner.page
-        page.wait_for_function("() => !document.querySelector('.gg-card.gg-lit')")
-        columns = page.locator(".gg-column")
-        page.locator("button[title='Bob guesses']").click()
-        page.wait_for_selector(".gg-card.gg-lit")
-        lit = [columns.nth(number).locator(".gg-lit").all_text_contents() for number in range(4)]
-        assert [len(cards) for cards in lit] == [0, 1, 0, 0]
-        assert "a reply to Bob" in lit[1][0]
-        assert "Больше" in lit[1][0]
-        learner.kernel.run("desks.numbers['Bob'].value = 42")
-        page.locator("button[title='Bob guesses']").click()
-        wait_for_text(page, ".gg-column", "Новая игра началась!")
-        shown = [str(columns.nth(number).text_content()) for number in range(4)]
-        assert ["Вы угадали!" in text for text in shown] == [False, True, False, False]
-        assert ["Игрок Bob угадал число 42!" in text for text in shown] == [True, False, True, True]
-        assert all("to Ada, Cleo, Dan" in shown[number] for number in (0, 2, 3))
+        learner.page.set_viewport_size({"width": 1280, "height": 720})
+        learner.kernel.wait_for("not any(desks.held.values())")
+        wait_for_text(learner.page, ".gg-told", "to Bob: ")
+        yield learner
 
 
-def test_a_win_can_be_watched_message_by_message(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "03_broadcasting") as learner:
-        page = learner.page
-        page.locator("input[type=checkbox]").check()
-        learner.kernel.run("desks.numbers['Dan'].value = 42")
-        learner.kernel.wait_for("desks.slow.value")
-        page.locator("button[title='Dan guesses']").click()
-        learner.kernel.wait_for("server.rounds_played == 1 and not server.round.over")
-        for step in (
-            'a reply to Dan: "Вы угадали!"',
-            'to Ada, Bob, Cleo: "Игрок Dan угадал число 42!"',
-            'to everybody: {"client_id": 4, "name": "Dan", "wins": 1}',
-            'to everybody: {"countdown": 3}',
-        ):
-            press(page, "Next step")
-            wait_for_text(page, ".gg-step", step)
-        page.locator("input[type=checkbox]").uncheck()
-        wait_for_text(page, ".gg-column", "Новая игра началась!")
+# Notes what flies, however short it can be seen: for each message the desks, the kind, and the words.
+NOTE_FLIGHTS = """() => {
+    window.flights = [];
+    new MutationObserver(() => {
+        const pills = [...document.querySelectorAll(".gg-sky > div")].flatMap((desk, number) =>
+            [...desk.children].map(pill => [number, pill.className, pill.textContent]));
+        const seen = JSON.stringify(pills);
+        if (pills.length && seen !== JSON.stringify(window.flights.at(-1))) window.flights.push(pills);
+    }).observe(document.body, {childList: true, subtree: true});
+}"""
+
+# The controls above and at the desks: where they are, however the notebook is scrolled.
+PLACES = """() => {
+    const part = document.querySelector(".gg-told").closest(".gg"), top = part.getBoundingClientRect().top;
+    return [...part.querySelectorAll("button, input, .gg-server")].map(e => {
+        const box = e.getBoundingClientRect();
+        return [box.left, box.top - top, box.width, box.height].map(Math.round);
+    });
+}"""
+
+CUT_OFF = """() => [
+        ".gg button", ".gg-told p", ".gg-server", ".gg-server .widget-html", ".gg-clock",
+        ".gg-sky > div", ".gg-sky span", ".gg-inbox", ".gg-inbox > div"
+    ].flatMap(selector => [...document.querySelectorAll(selector)])
+    .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => `${e.className}: ${e.textContent}`)"""
+
+
+def announced(words: str, *desks: int) -> list[list[object]]:
+    return [[desk, "gg-announcement-flies", f"⇊ {words}"] for desk in desks]
+
+
+def test_a_guess_and_its_reply_fly_at_one_desk_and_an_announcement_to_the_others(desks: Learner) -> None:
+    page = desks.page
+    page.evaluate(NOTE_FLIGHTS)
+    page.locator("button[title='Bob guesses']").click()
+    wait_for_text(page, ".gg-new", "Больше")
+    columns = page.locator(".gg-inbox")
+    lit = [columns.nth(number).locator(".gg-new").all_text_contents() for number in range(4)]
+    assert [len(cards) for cards in lit] == [0, 1, 0, 0]
+    assert "↓ a reply to Bob" in lit[1][0]
+    desks.kernel.run("desks.numbers['Bob'].value = 42")
+    page.locator("button[title='Bob guesses']").click()
+    wait_for_text(page, ".gg-inbox", "Новая игра началась!")
+    flights = page.evaluate("window.flights")
+    assert flights[-9:-7] == [[[1, "gg-reply-flies", '↓ "Больше"']], [[1, "gg-guess-flies", '↑ {"guess": 42}']]]
+    assert flights[-7:] == [
+        [[1, "gg-reply-flies", '↓ "Вы угадали!"']],
+        announced('"Игрок Bob угадал число 42!"', 0, 2, 3),
+        announced('{"client_id": 2, "name": "Bob", "wins": 1}', 0, 1, 2, 3),
+        *(announced(f'{{"countdown": {seconds}}}', 0, 1, 2, 3) for seconds in (3, 2, 1)),
+        announced('"Новая игра началась!"', 0, 1, 2, 3),
+    ]
+    shown = [str(columns.nth(number).text_content()) for number in range(4)]
+    assert ["Вы угадали!" in text for text in shown] == [False, True, False, False]
+    assert ["Игрок Bob угадал число 42!" in text for text in shown] == [True, False, True, True]
+    assert all("to Ada, Cleo, Dan" in shown[number] for number in (0, 2, 3))
+    assert [text.count('{"countdown"') for text in shown] == [1] * 4, "one box that counts"
+
+
+def test_a_win_can_be_watched_message_by_message(desks: Learner) -> None:
+    page = desks.page
+    page.locator(".gg input[type=checkbox]").check()
+    desks.kernel.run("desks.numbers['Dan'].value = 42")
+    desks.kernel.wait_for("desks.slow.value")
+    page.locator("button[title='Dan guesses']").click()
+    wait_for_text(page, ".gg-told", "8 messages are waiting: press Next step.")
+    places = page.evaluate(PLACES)
+    assert len(places) == 4 * 2 + 3 + 1
+    for left, (kind, where, step) in enumerate(
+        [
+            ("announcement", [0, 1, 2, 3], 'to everybody: {"countdown": 3}'),
+            ("announcement", [0, 1, 2, 3], 'to everybody: {"client_id": 4, "name": "Dan", "wins": 1}'),
+            ("announcement", [0, 1, 2], 'to Ada, Bob, Cleo: "Игрок Dan угадал число 42!"'),
+            ("reply", [3], 'a reply to Dan: "Вы угадали!"'),
+            ("guess", [3], 'Dan asks: {"guess": 42}'),
+        ][::-1]
+    ):
+        press(page, "Next step")
+        wait_for_text(page, ".gg-told", f"{step}{7 - left} messages are waiting")
+        cells = page.locator(".gg-sky > div")
+        page.wait_for_function("count => document.querySelectorAll('.gg-sky span').length === count", arg=len(where))
+        assert [number for number in range(4) if cells.nth(number).locator(f".gg-{kind}-flies").count()] == where
+        page.wait_for_function("() => !document.getAnimations().some(a => /gg-/.test(a.animationName))")
+        rests_above = page.evaluate(
+            """() => {
+                const box = e => document.querySelector(e).getBoundingClientRect();
+                const [sky, pill] = [box(".gg-sky"), box(".gg-sky span")];
+                return pill.top - sky.top < sky.bottom - pill.bottom;
+            }"""
+        )
+        assert rests_above == (kind == "guess"), "a guess ends at the server, the others at a desk"
+        assert page.evaluate(PLACES) == places
+    page.locator(".gg input[type=checkbox]").uncheck()
+    wait_for_text(page, ".gg-inbox", "Новая игра началась!")
+    assert page.evaluate(PLACES) == places
+
+
+def test_bob_asleep_lets_the_backlog_grow_until_he_is_cut_off(desks: Learner) -> None:
+    page = desks.page
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        places = page.evaluate(PLACES)
+        press(page, "Bob falls asleep")
+        wait_for_text(page, ".gg-server", "of 64 KiB")
+        page.wait_for_function("() => document.querySelector('.gg-pile i').offsetWidth > 0")
+        wait_for_text(page, ".gg-server", "✂ Bob is cut off: ")
+        wait_for_text(page, ".gg", "Bob · cut off")
+        assert page.evaluate(CUT_OFF) == []
+        assert [place[1:] for place in page.evaluate(PLACES)] == [place[1:] for place in places]
+        columns = page.locator(".gg-inbox").all()
+        assert len({round((column.bounding_box() or {"y": 0})["y"]) for column in columns}) == 1, "side by side"
+        press(page, "Wake Bob up")
+        desks.kernel.wait_for("[client.name for client in server.clients.values()][-1] == 'Bob'")
+        desks.kernel.wait_for("not any(desks.held.values())")
+        assert page.evaluate(CUT_OFF) == []
+
+
+def test_everybody_stops_with_bob_unless_nobody_waits(desks: Learner) -> None:
+    page = desks.page
+    halls = page.locator(".gg:has(> .widget-html .gg-clock)")
+    for number in range(3):
+        halls.nth(number).locator("button").click()
+        if number < 2:
+            halls.nth(number).locator("text=has been on its way for").wait_for()
+            halls.nth(number).locator("text=Given up: message").wait_for()
+        else:
+            halls.nth(number).locator("text=All 200 messages are sent").wait_for()
+        told = [row.split() for row in halls.nth(number).locator(".gg-bar b").all_text_contents()]
+        counts = [int(row[0]) for row in told]
+        assert counts[1] == 0
+        assert (min(counts[0], *counts[2:]) == 200) == (number == 2)
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        assert page.evaluate(CUT_OFF) == []
 
 
 def test_the_states_of_a_game_light_up(browser: Browser, lab: tuple[str, Path]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import collections
 import html
+import itertools
 import json
 import logging
 import re
@@ -13,13 +15,13 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, AsyncIterator, Iterator
+from typing import Any, AsyncIterator, Iterator, Sequence
 
 import pytest
 from IPython.display import IFrame
-from websockets.asyncio.server import broadcast
+from websockets.asyncio.server import ServerConnection, broadcast
 
-from broadcasting import Desks, try_out
+from broadcasting import Desks, Flight, in_order
 from conftest import PATIENCE, PROJECT, SECRET, eventually, wire
 from frames import Frame, Wiretap, paint_frame
 from gameboard import (
@@ -42,6 +44,7 @@ from gameboard import (
     states,
 )
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
+from hall import Hall
 from kernels import FRESH_ROUND, NOTEBOOKS, Kernel, code_cells, kernel
 from lifesigns import Attendance, Heartbeat, lamps
 from overheard import Overheard, OverheardServer, beside, piece_of_page
@@ -490,8 +493,13 @@ async def desks(server: GameServer) -> AsyncIterator[Desks]:
 
 def column(desks: Desks, name: str) -> list[str]:
     """Return what a column shows, the newest first: to whom a message went, then the message."""
-    cards = re.findall(r"<small>[0-9.]+ s, (.*?)</small><br>(.*?)<br>", desks.columns[name].value)
+    cards = re.findall(r"<small>. (.*?), [0-9.]+&nbsp;s</small><br>(.*?)<br>", desks.columns[name].value)
     return [f"{whom}: {message}".replace("&quot;", '"') for whom, message in cards]
+
+
+def lit(desks: Desks) -> list[str]:
+    """Return whose columns show something as new."""
+    return [name for name, column in desks.columns.items() if "gg-new" in column.value]
 
 
 async def test_everybody_is_welcomed_in_a_column_of_their_own(desks: Desks) -> None:
@@ -501,16 +509,18 @@ async def test_everybody_is_welcomed_in_a_column_of_their_own(desks: Desks) -> N
                 column(desks, name)  # noqa: B023
                 == [
                     f'a reply to {name}: {{"client_id": {number}, "name": "{name}", "wins": 0}}',  # noqa: B023
-                    f'to {name} alone: "Добро пожаловать! Угадайте число от 1 до 100."',  # noqa: B023
+                    f'to {name}: "Добро пожаловать! Угадайте число от 1 до 100."',  # noqa: B023
                 ]
             )
         )
 
 
-async def test_a_reply_is_shown_to_one_and_an_announcement_to_the_others(desks: Desks) -> None:
+async def test_a_guess_and_its_reply_are_shown_to_one_and_an_announcement_to_the_others(desks: Desks) -> None:
     desks.numbers["Ada"].value = 50
     desks.buttons["Ada"].click()
-    await eventually(lambda: column(desks, "Ada")[0] == 'a reply to Ada: "Больше"')
+    reply, question = 'a reply to Ada: "Больше"', 'Ada asks: {"guess": 50}'
+    await eventually(lambda: column(desks, "Ada")[:2] == [reply, question])
+    assert lit(desks) == ["Ada"]
     assert "Больше" not in desks.columns["Bob"].value
     desks.numbers["Bob"].value = SECRET
     desks.buttons["Bob"].click()
@@ -520,35 +530,95 @@ async def test_a_reply_is_shown_to_one_and_an_announcement_to_the_others(desks: 
         await eventually(
             lambda: column(desks, name)[:3] == [new_game, score, 'to Ada, Cleo: "Игрок Bob угадал число 42!"']  # noqa: B023
         )
+    assert lit(desks) == ["Ada", "Bob", "Cleo"]
     assert desks.columns["Cleo"].value.count("gg-reply-card") == 1, "that of the name"
+
+
+async def test_a_countdown_takes_one_box_in_each_column(desks: Desks, server: GameServer) -> None:
+    for seconds in (3, 2, 1):
+        server.broadcast({"countdown": seconds})
+        for name in desks.players:
+            await eventually(lambda: column(desks, name)[0] == f'to everybody: {{"countdown": {seconds}}}')  # noqa: B023
+            assert desks.columns[name].value.count("countdown") == 1
 
 
 async def test_in_slow_motion_each_step_shows_one_message_to_all_who_received_it(
     desks: Desks, server: GameServer
 ) -> None:
+    server.broadcast("before")
+    await eventually(lambda: all(desks.held.values()))
     desks.slow.value = True
     desks.numbers["Cleo"].value = SECRET
     desks.buttons["Cleo"].click()
-    await eventually(lambda: [len(held) for held in desks.held.values()] == [3, 3, 3])
+    await eventually(lambda: [len(held) for held in desks.held.values()] == [3, 3, 4])
     assert "угада" not in "".join(view.value for view in desks.columns.values())
-    for step in (
-        'a reply to Cleo: <b>"Вы угадали!"</b>',
-        'to Ada, Bob: <b>"Игрок Cleo угадал число 42!"</b>',
-        'to everybody: <b>{"client_id": 3, "name": "Cleo", "wins": 1}</b>',
-        'to everybody: <b>"Новая игра началась!"</b>',
-        "Nothing is on its way: press a <b>Guess!</b> button.",
+    for step, hint in (
+        ('to everybody: <b>"before"</b>', "5 messages are waiting: press <b>Next step</b>."),
+        ('Cleo asks: <b>{"guess": 42}</b>', "4 messages are waiting"),
+        ('a reply to Cleo: <b>"Вы угадали!"</b>', "3 messages are waiting"),
+        ('to Ada, Bob: <b>"Игрок Cleo угадал число 42!"</b>', "2 messages are waiting"),
+        ('to everybody: <b>{"client_id": 3, "name": "Cleo", "wins": 1}</b>', "1 message is waiting"),
+        ('to everybody: <b>"Новая игра началась!"</b>', "Nothing is on its way: press a <b>Guess!</b> button."),
     ):
+        await eventually(lambda: f"{step}</p><p>{hint}" in desks.step.value.replace("&quot;", '"'))  # noqa: B023
         desks.next_button.click()
-        await eventually(lambda: step in desks.step.value.replace("&quot;", '"'))  # noqa: B023
+
+
+def order(**held: str) -> list[str]:
+    """Return in which order messages are shown, of which each player has sent or received those of a text.
+
+    A word of three letters is an announcement, "?" a guess, "!" a reply; each is later than the one before it.
+    """
+    kinds, clock = {"?": "guess", "!": "reply"}, itertools.count()
+    flights = {
+        name: collections.deque(
+            Flight(kinds.get(word, "announcement"), word, next(clock), [name]) for word in words.split()
+        )
+        for name, words in held.items()
+    }
+    return [f"{flight.message} {' '.join(flight.names)}" for flight in in_order(flights)]
+
+
+def test_messages_come_in_the_order_of_the_server_whoever_heard_them_first() -> None:
+    for steps in order(bob="? ! pts", ada="won pts"), order(ada="won pts", bob="? ! pts"):
+        assert steps[:3] == ["? bob", "! bob", "won ada"]
+        assert len(steps) == 4
+    assert order(ada="new ? !", bob="new") == ["new ada bob", "? ada", "! ada"]
+    assert len(order(ada="odd hey", bob="hey odd hey")) == 4, "what was said to one, and later to all, blocks nothing"
 
 
 async def test_what_waits_is_shown_when_slow_motion_is_switched_off(desks: Desks) -> None:
     desks.slow.value = True
     desks.buttons["Ada"].click()
-    await eventually(lambda: len(desks.held["Ada"]) == 1)
+    await eventually(lambda: len(desks.held["Ada"]) == 2)
     desks.slow.value = False
     await eventually(lambda: column(desks, "Ada")[0] == 'a reply to Ada: "Больше"')
     assert not any(desks.held.values())
+
+
+async def test_bob_asleep_is_cut_off_and_comes_back_with_a_new_id(desks: Desks, server: GameServer) -> None:
+    desks.nap_button.click()
+    await eventually(lambda: "· asleep" in desks.titles["Bob"].value)
+    await eventually(lambda: 0 < desks.pile < server.max_backlog)
+    await eventually(lambda: "Bob is cut off: " in desks.backlog.value)
+    assert desks.pile > server.max_backlog
+    assert "· cut off" in desks.titles["Bob"].value
+    assert "News" not in desks.columns["Bob"].value
+    await eventually(lambda: column(desks, "Ada")[0].startswith('to Ada, Cleo: "News '))
+    desks.nap_button.click()
+    await eventually(lambda: [client.name for client in server.clients.values()] == ["Ada", "Cleo", "Bob"])
+    await eventually(lambda: '"client_id": 4' in column(desks, "Bob")[0])
+    assert "waiting for Bob: 0 of 64 KiB" in desks.backlog.value
+
+
+async def test_bob_wakes_up_in_time_and_reads_what_was_waiting(desks: Desks, server: GameServer) -> None:
+    desks.nap_button.click()
+    await eventually(lambda: desks.pile)
+    desks.nap_button.click()
+    await eventually(lambda: column(desks, "Bob")[0].startswith('to Bob: "News '))
+    await eventually(lambda: not desks.pile)
+    assert desks.players["Bob"].client_id == 2
+    assert desks.note.value == ""
 
 
 async def test_a_guess_after_the_server_has_stopped_is_explained(desks: Desks, server: GameServer) -> None:
@@ -557,18 +627,51 @@ async def test_a_guess_after_the_server_has_stopped_is_explained(desks: Desks, s
     await eventually(lambda: "Run the cells again, from the top." in desks.note.value)
 
 
+# The hall of lesson 3
+
+
+async def in_a_loop(connections: Sequence[ServerConnection], message: str) -> None:
+    for connection in connections:
+        await connection.send(message)
+
+
+async def without_waiting(connections: Sequence[ServerConnection], message: str) -> None:
+    broadcast(connections, message)
+
+
+async def test_a_loop_gets_stuck_at_bob() -> None:
+    hall = Hall(in_a_loop)
+    for _ in range(2):
+        hall.start_button.click()
+        await eventually(lambda: "has been on its way for" in hall.picture.value)
+        await eventually(lambda: "Given up: message" in hall.picture.value)
+        await eventually(lambda: not hall.tasks)
+        assert hall.heard["Bob"] == 0
+        assert 0 < hall.heard["Cleo"] == hall.heard["Dan"] == hall.heard["Ada"] - 1 < 100
+
+
 async def test_a_broadcast_reaches_those_who_read_whatever_bob_does() -> None:
-    async def without_waiting(connections: object, message: str) -> None:
-        broadcast(connections, message)  # type: ignore[arg-type]
+    hall = Hall(without_waiting)
+    hall.start_button.click()
+    await eventually(lambda: "All 200 messages are sent" in hall.picture.value)
+    await eventually(lambda: not hall.tasks)
+    assert list(hall.heard.values()) == [200, 0, 200, 200]
+    assert hall.pile > 500_000
 
-    async def nothing(connections: object, message: str) -> None:
-        pass
 
-    reached, waiting = await try_out(without_waiting, messages=200)
-    assert reached["Bob"] == 0
-    assert reached["Ada"] > 0
-    assert waiting > 0
-    assert await try_out(nothing, messages=3) == ({"Ada": 0, "Bob": 0, "Cleo": 0, "Dan": 0}, 0)
+async def test_a_hall_says_what_is_wrong_with_a_broadcast_and_can_be_left() -> None:
+    async def wrong(connections: Sequence[ServerConnection], message: str) -> None:
+        raise ValueError("not like this")
+
+    hall = Hall(wrong)
+    hall.start_button.click()
+    await eventually(lambda: "ValueError: not like this" in hall.note.value)
+    await eventually(lambda: not hall.tasks)
+    hall.send_to_all = in_a_loop
+    hall.start_button.click()
+    await eventually(lambda: hall.heard["Ada"] > 0)
+    await hall.end()
+    assert not hall.tasks
 
 
 # The wiretap of lesson 2: the frames are those that travel
@@ -677,7 +780,7 @@ async def test_a_server_that_stops_is_noticed_through_a_wiretap(tap: Wiretap, se
 # The diagram and the race of lesson 4
 
 
-def lit(diagram: Diagram) -> str:
+def lit_state(diagram: Diagram) -> str:
     """Return which state is lit, and check that it is only one."""
     [found] = re.findall(r'gg-lit[^>]*"><b><i>●</i> (.*?)</b>', diagram.picture.value)
     return str(found)
@@ -687,9 +790,9 @@ async def test_each_state_is_seen_for_a_moment_even_without_a_pause(server: Game
     server.pause = 0
     async with Player(server.url, "Ada") as ada:
         diagram = Diagram(server, ada)
-        assert lit(diagram) == "guessing"
+        assert lit_state(diagram) == "guessing"
         seen = []
-        diagram.picture.observe(lambda _: seen.append((lit(diagram), diagram.loop.time())), "value")
+        diagram.picture.observe(lambda _: seen.append((lit_state(diagram), diagram.loop.time())), "value")
         for _ in range(2):
             await ada.guess(SECRET)
             await ada.wait_until(lambda: not ada.round_over)
@@ -709,7 +812,7 @@ async def test_the_diagram_begins_where_the_game_is_and_shows_who_won_and_the_co
         await eventually(lambda: "60" in texts(diagram.picture.value))
         assert "&lt;b&gt; found 42. The new game comes after the pause." in texts(diagram.picture.value)
         late = Diagram(server, ada)
-        assert lit(late) == "pause"
+        assert lit_state(late) == "pause"
         assert not [*diagram.tasks][1:], "one diagram at a time"
     await late.stop()
 
