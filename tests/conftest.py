@@ -160,7 +160,7 @@ async def say(port: int, data: bytes) -> bytes:
     return answer
 
 
-async def connect_deaf(port: int, path: str = "/") -> socket.socket:
+async def join_deaf(port: int, path: str = "/") -> socket.socket:
     """Shake hands with a server on this machine, then never read again."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -18,7 +18,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 import guessgame
-from conftest import PROGRAM, PROJECT, SECRET, WELCOME, connect_deaf, ended, eventually, started, terminal, wire
+from conftest import PROGRAM, PROJECT, SECRET, WELCOME, ended, eventually, join_deaf, started, terminal, wire
 from guessgame import Bot, GameServer
 
 
@@ -75,7 +75,7 @@ async def test_serve_asks_the_system_for_as_many_connections_as_there_may_be_pla
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
             with contextlib.ExitStack() as stack:
                 for _ in range(100):
-                    stack.enter_context(await connect_deaf(int(url.rpartition(":")[2])))
+                    stack.enter_context(await join_deaf(int(url.rpartition(":")[2])))
             process.send_signal(signal.SIGINT)
             _, _, log = await ended(process)
     finally:
@@ -100,7 +100,7 @@ async def test_a_signal_in_the_middle_of_the_game_sends_everybody_home(number: i
 
 async def test_a_second_signal_does_not_disturb_the_farewell() -> None:
     async with serving() as (process, url), wire(url) as player:
-        with await connect_deaf(int(url.rpartition(":")[2])):  # whose goodbye does not come
+        with await join_deaf(int(url.rpartition(":")[2])):  # whose goodbye does not come
             process.send_signal(signal.SIGTERM)
             assert await player.hear_goodbye() == 1001
             with contextlib.suppress(ProcessLookupError):
