@@ -1,4 +1,4 @@
-"""What several test files share: clients that know nothing but JSON, a clock that stands still, programs, terminals."""
+"""What several test files share: clients that know only JSON, a clock that stands still, programs, terminals, Chromium."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEW_GAME = "Новая игра началась!"
 SECRET = 42
 PATIENCE = 30  # seconds; only a hang is longer
 PROGRAM = [sys.executable, str(PROJECT / "guessgame.py")]
-HANDSHAKE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+UPGRADE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 
 
 def game(**options: Any) -> GameServer:
@@ -76,7 +76,7 @@ async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> 
 
 
 class Wire:
-    """A client that sends and receives JSON, and knows nothing of the game."""
+    """A client that speaks JSON and knows nothing of the game."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -114,7 +114,7 @@ class Wire:
         return await self.hear()
 
     async def hang_up(self) -> None:
-        """Leave without a goodbye, in a way that the other side notices at once."""
+        """Leave without a goodbye, in a way the other side notices at once."""
         leaving = self.connection.transport.get_extra_info("socket")
         leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.transport.abort()
@@ -167,7 +167,7 @@ async def join_deaf(port: int, path: str = "/") -> socket.socket:
     deaf.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(deaf, ("127.0.0.1", port))
-    await loop.sock_sendall(deaf, f"{HANDSHAKE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
+    await loop.sock_sendall(deaf, f"{UPGRADE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
     assert await loop.sock_recv(deaf, 12) == b"HTTP/1.1 101"
     return deaf
 
@@ -203,7 +203,7 @@ def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
             try:
                 loop.run_until_complete(test(**fixtures))
             finally:
-                for task in asyncio.all_tasks(loop):  # there are some if the test has failed
+                for task in asyncio.all_tasks(loop):  # only after a failed test
                     task.cancel()
                 for _ in range(10):
                     loop.run_until_complete(pass_time(10))
@@ -307,7 +307,7 @@ SWITCHES += [f"--disable-{feature}" for feature in ("gpu", "quic", "component-up
 
 
 def need(*programs: str) -> str:
-    """Return the path of the first program that is here; without any, skip the test, but fail in CI."""
+    """Return the path of the first program that is installed; if none is, skip the test, or fail in CI."""
     for program in programs:
         path = shutil.which(program)
         if path:

@@ -66,7 +66,7 @@ async def test_serve_beyond_this_machine_warns_and_says_where_a_browser_plays() 
     assert re.search(rf"a browser plays on http://\d+\.\d+\.\d+\.\d+:{port}/$", log, re.MULTILINE)
 
 
-async def test_serve_asks_the_system_for_as_many_connections_as_there_may_be_players() -> None:
+async def test_serve_asks_the_system_for_a_connection_for_every_seat() -> None:
     resource = pytest.importorskip("resource", reason="Windows has no such limit")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (60, before[1]))
@@ -100,7 +100,7 @@ async def test_a_signal_in_the_middle_of_the_game_sends_everybody_home(number: i
 
 async def test_a_second_signal_does_not_disturb_the_farewell() -> None:
     async with serving() as (process, url), wire(url) as player:
-        with await join_deaf(int(url.rpartition(":")[2])):  # whose goodbye does not come
+        with await join_deaf(int(url.rpartition(":")[2])):  # who never says goodbye
             process.send_signal(signal.SIGTERM)
             assert await player.hear_goodbye() == 1001
             with contextlib.suppress(ProcessLookupError):
@@ -109,7 +109,7 @@ async def test_a_second_signal_does_not_disturb_the_farewell() -> None:
     assert (status, log.rpartition(" ")[2], "Traceback" in log) == (0, "stopped\n", False)
 
 
-async def test_a_log_that_nobody_reads_stops_no_game() -> None:
+async def test_a_log_that_nobody_reads_does_not_stop_the_game() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -127,7 +127,7 @@ async def test_a_log_that_nobody_reads_stops_no_game() -> None:
     os.close(reading)
 
 
-def test_lines_of_the_log_that_nobody_takes_are_counted() -> None:
+def test_lines_lost_from_the_log_are_counted() -> None:
     lines: queue.Queue[logging.LogRecord] = queue.Queue(2)
     handler = guessgame.LogQueue(lines)
     for number in range(5):
@@ -263,7 +263,7 @@ SAID: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     "command", ["play {} --name bisection-1", "bots {} -n 1 --strategy bisection --delay 0 --rounds 2"]
 )
-async def test_nothing_that_a_server_says_can_rule_the_terminal(command: str, where: str) -> None:
+async def test_no_server_can_control_the_terminal(command: str, where: str) -> None:
     async def say(connection: ServerConnection) -> None:
         if where != "before the welcome":
             await connection.send(json.dumps(WELCOME))
@@ -319,7 +319,7 @@ async def test_bots_print_the_scoreboard_however_they_end(server: GameServer, en
 
 
 @pytest.mark.parametrize("command", ["serve --port 0", "bots {} --delay 0 --rounds 3", "play {}"])
-async def test_a_reader_who_leaves_early_is_no_traceback(server: GameServer, command: str) -> None:
+async def test_a_reader_who_leaves_early_causes_no_traceback(server: GameServer, command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     arguments = command.format(server.url).split()
@@ -353,7 +353,7 @@ asyncio.run(main())
     assert len(errors.splitlines()) == 1
 
 
-async def test_importing_the_module_needs_websockets_alone() -> None:
+async def test_importing_the_module_needs_only_websockets() -> None:
     others = ("nest_asyncio", "nest_asyncio2", "uvloop", "ipywidgets", "IPython", "jupyterlab")
     program = f"import sys; sys.modules.update(dict.fromkeys({others})); import guessgame"
     async with started(sys.executable, "-c", program, cwd=PROJECT) as process:

@@ -19,19 +19,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 import guessgame
-from conftest import (
-    HANDSHAKE,
-    NEW_GAME,
-    SECRET,
-    eventually,
-    game,
-    join_deaf,
-    pass_time,
-    say,
-    standing_clock,
-    wire,
-    wires,
-)
+from conftest import NEW_GAME, SECRET, UPGRADE, eventually, game, join_deaf, pass_time, say, standing_clock, wire, wires
 from guessgame import Bot, GameServer, Round
 
 
@@ -46,7 +34,7 @@ def backlogs(server: GameServer) -> list[int]:
 
 
 def knock(server: GameServer) -> socket.socket:
-    """Connect to a server, and do not even shake hands."""
+    """Connect to a server without even shaking hands."""
     return socket.create_connection(("127.0.0.1", server.port))
 
 
@@ -109,7 +97,7 @@ async def test_programs_and_the_pages_of_the_listed_origins_come_in(
         assert await status_of_handshake(server.url, origin=origin) == status
 
 
-async def test_of_too_many_who_only_connect_the_oldest_goes(
+async def test_when_too_many_only_connect_the_oldest_goes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
@@ -132,7 +120,7 @@ async def test_of_too_many_who_only_connect_the_oldest_goes(
 
 async def test_a_handshake_may_be_only_so_long(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
     headers = "".join(f"X-{number}: {'x' * 1000}\r\n" for number in range(100))
-    assert b"HTTP/1.1 101" not in await say(server.port, (HANDSHAKE % "/" + headers).encode())
+    assert b"HTTP/1.1 101" not in await say(server.port, (UPGRADE % "/" + headers).encode())
     await eventually(lambda: not server.connections)
     assert "the handshake is too long" in caplog.text
 
@@ -149,7 +137,7 @@ async def test_a_handshake_is_forgotten_when_it_is_over(server: GameServer) -> N
         return used
 
     with contextlib.ExitStack() as stack:
-        await memory_of_twenty("/")  # what is made once
+        await memory_of_twenty("/")  # things that are made only once
         short = await memory_of_twenty("/")
         assert await memory_of_twenty("/?" + "x" * 7000) - short < 20 * 3500
 
@@ -191,7 +179,7 @@ async def test_messages_above_the_rate_are_answered_later(rate: int, at_once: in
 @standing_clock
 async def test_whoever_waits_for_their_turn_is_here_until_they_leave() -> None:
     async with game(rate=1, ping_interval=0.25, ping_timeout=0.25) as server, wire(server.url) as player:
-        for _ in range(40):  # so many that the answers to the pings, behind them, are not read
+        for _ in range(40):  # so many that the answers to the pings, which come after them, are not read
             await player.send({"guess": 50})
         for _ in range(24):
             await pass_time(0.125)
@@ -249,24 +237,24 @@ async def test_whoever_floods_with_pings_is_not_read_until_they_are_due() -> Non
                 before = pongs
                 for _ in range(100):
                     assert await other.ask({"guess": 1}) == "Меньше"
-                assert pongs - before < 6000, "one read takes in some hundreds; without a rest all would be answered"
+                assert pongs - before < 6000, "one read takes in a few hundred; without the rest all would be answered"
                 await pass_time(2)
                 assert pongs > before or seconds == 1
             for task in tasks:
                 task.cancel()
         stopping = asyncio.ensure_future(server.stop())
-        await pass_time(2)  # the flooder's goodbye is not read, either
+        await pass_time(2)  # the flooder's goodbye isn't read, either
         await stopping
 
 
-async def test_connections_are_taken_in_by_and_by(server: GameServer) -> None:
+async def test_new_connections_are_taken_in_a_few_at_a_time(server: GameServer) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(knock(server))
         while len(server.connections) < 200:
             before = len(server.connections)
             await asyncio.sleep(0)
-            assert len(server.connections) - before <= 4, "between them everybody else has a turn"
+            assert len(server.connections) - before <= 4, "everybody else gets a turn in between"
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -293,7 +281,7 @@ async def test_a_flood_of_guesses_lets_others_have_their_turn(reads: bool) -> No
         await flooder.hang_up()
 
 
-async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> None:
+async def test_only_a_little_of_a_flood_is_taken_in_at_once(server: GameServer) -> None:
     async with wire(server.url):
         [connection] = server.connections
         waiting_room = connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -303,7 +291,7 @@ async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> No
 # Those who do not read
 
 
-async def test_fifty_who_never_read_are_a_burden_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_fifty_who_never_read_hold_nobody_up_and_take_little_memory(caplog: pytest.LogCaptureFixture) -> None:
     async with game() as server, wire(server.url) as player, deaf_players(server, 50):
         tracemalloc.start()
         for number in range(300):
@@ -340,14 +328,14 @@ async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.L
         assert "does not read and is cut off" in caplog.text
 
 
-async def test_a_guess_that_comes_as_its_player_is_cut_off_is_no_traceback() -> None:
+async def test_a_guess_that_comes_as_its_player_is_cut_off_does_no_harm() -> None:
     async with game() as server, deaf_players(server, backlog=40_000) as [deaf]:
         server.max_backlog = 1
         await asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 50}'))
         await eventually(lambda: not server.connections)
 
 
-async def test_whoever_hangs_up_before_the_answers_is_no_line_in_the_log(
+async def test_hanging_up_before_the_answers_leaves_no_line_in_the_log(
     server: GameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -388,7 +376,7 @@ async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer
             assert not server.connections
 
 
-async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
+async def test_stop_also_ends_those_who_come_in_at_that_moment() -> None:
     for turns in range(0, 10, 2):
         async with game() as server:
             with contextlib.ExitStack() as stack:
@@ -400,7 +388,7 @@ async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
                     await asyncio.sleep(0)
                 await server.stop()
                 assert not server.connections
-        gc.collect()  # a connection that is still open complains here
+        gc.collect()  # a connection that is still open raises a warning here
 
 
 @pytest.mark.parametrize("goodbye", [frame(8, b"\x03\xe8"), b"\x81\x00", b"\x81\xff" + b"\x7f" * 8])
@@ -413,7 +401,7 @@ async def test_whoever_says_goodbye_or_breaks_the_rules_and_stays_is_gone(goodby
 
 async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
     async with game(ping_interval=None) as server, deaf_players(server, backlog=10_000) as [deaf]:
-        deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that is not read
+        deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that was not read
         await eventually(lambda: not server.clients)
 
 
@@ -464,7 +452,7 @@ async def test_strange_visitors_disturb_no_game(server: GameServer) -> None:
         "GET / HT",
         "hello\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
-        f"{HANDSHAKE % '/'}Sec-WebSocket-Key: no\r\n\r\n",
+        f"{UPGRADE % '/'}Sec-WebSocket-Key: no\r\n\r\n",
     ]
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
@@ -480,8 +468,8 @@ async def test_strange_visitors_disturb_no_game(server: GameServer) -> None:
     await eventually(lambda: not server.connections)
 
 
-async def test_a_line_that_lets_through_a_byte_at_a_time_is_slow_and_nothing_else(server: GameServer) -> None:
-    request = f"{HANDSHAKE % '/?name=Ada'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+async def test_a_line_that_carries_one_byte_at_a_time_is_slow_but_works(server: GameServer) -> None:
+    request = f"{UPGRADE % '/?name=Ada'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with wire(server.url) as other:
@@ -494,7 +482,7 @@ async def test_a_line_that_lets_through_a_byte_at_a_time_is_slow_and_nothing_els
     writer.transport.abort()
 
 
-# What is left of it all
+# The log and the memory
 
 
 async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytest.LogCaptureFixture) -> None:
@@ -540,7 +528,7 @@ async def test_whoever_has_left_leaves_no_memory_behind() -> None:
                 async with wire(f"{server.url}/?name={number}") as player:
                     await player.send({"guess": SECRET})
                     await player.hear_until(NEW_GAME)
-            await pass_time(10)  # timers, too, hold memory
+            await pass_time(10)  # timers hold memory, too
             gc.collect()
             return tracemalloc.get_traced_memory()[0]
 

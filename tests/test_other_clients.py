@@ -1,4 +1,4 @@
-"""Clients that others have written, used as the README says: join with a name, guess, win, hear of another's win."""
+"""Other people's clients, used as the README says: join with a name, guess, win, hear of somebody else's win."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JOINED, WON = ({"client_id": 1, "name": "Anna", "wins": wins} for wins in (0, 1)
 
 
 def from_readme(pattern: str, server: GameServer) -> str:
-    """Find what the README tells to type, with the port of the server at hand."""
+    """Find what the README says to type, with the port of this server."""
     found = re.search(pattern, README, re.DOTALL)
     assert found, f"the README does not say anything like {pattern}"
     return found.group(1).replace("8765", str(server.port))
@@ -100,7 +100,7 @@ async def test_a_page_in_chromium(server: GameServer, browser: Browser, tmp_path
         async with wire(server.url) as other:
             await other.send({"guess": SECRET})
             assert await hear(1) == [f"Игрок #2 угадал число {SECRET}!"]
-        await page.evaluate("0")  # now it has the answers to its calls of log()
+        await page.evaluate("0")  # by now log() has answered
         await page.close()
         pages.shutdown()
 

@@ -23,7 +23,7 @@ expect.set_options(timeout=PATIENCE * 1000)
 
 
 async def get(server: GameServer, path: str = "/") -> tuple[int, dict[str, str], str]:
-    """Ask like the simplest of browsers; return status, headers and text."""
+    """Ask as the simplest browser would; return status, headers and text."""
     answer = await say(server.port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     head, _, body = answer.decode().partition("\r\n\r\n")
     first, *lines = head.split("\r\n")
@@ -73,7 +73,7 @@ async def test_a_page_costs_no_seat(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
-async def test_two_requests_at_once_are_no_traceback(server: GameServer) -> None:
+async def test_two_requests_at_once_cause_no_error(server: GameServer) -> None:
     await say(server.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
     await eventually(lambda: not server.connections)
 
@@ -108,7 +108,7 @@ Open = Callable[..., Awaitable[Page]]
 
 @pytest.fixture
 async def open_page(browser: Browser) -> AsyncIterator[Open]:
-    """Open the page of a server, each time as another person; whatever its console complains of fails the test."""
+    """Open the page of a server, each time as another person; any complaint on its console fails the test."""
     complaints: list[str] = []
 
     async def open_page(server: GameServer, view: str = "", size: Any = (1280, 720), **options: Any) -> Page:
@@ -124,7 +124,7 @@ async def open_page(browser: Browser) -> AsyncIterator[Open]:
         return page
 
     yield open_page
-    unavoidable = "WebSocket connection to|ERR_CONNECTION_REFUSED"  # browsers themselves note this
+    unavoidable = "WebSocket connection to|ERR_CONNECTION_REFUSED"  # browsers log these themselves
     assert [complaint for complaint in complaints if not re.search(unavoidable, complaint)] == []
 
 
@@ -196,9 +196,9 @@ async def test_one_press_is_one_guess(server: GameServer, open_page: Open) -> No
 
 async def test_the_keyboard_alone_is_enough(server: GameServer, open_page: Open) -> None:
     page = await open_page(server)
-    for key, guesses in (("7", ["7 ▶"]), ("8", ["8 ▶", "7 ▶"])):  # after a reply the next one is typed over it
+    for key, guesses in (("7", ["7 ▶"]), ("8", ["8 ▶", "7 ▶"])):  # after a reply you type over the old guess
         if key == "7":
-            await page.locator("#guess").click()  # which selects what is there
+            await page.locator("#guess").click()  # selects what is there
         await page.keyboard.type(key)
         await page.keyboard.press("Enter")
         await expect(page.locator("#guesses li")).to_have_text(guesses)
@@ -350,7 +350,7 @@ async def test_nothing_moves_or_is_cut_off(open_page: Open, size: tuple[int, int
             assert (await find_boxes(page))[:4] == boxes[:4]
 
 
-async def test_where_the_browser_prefers_it_the_page_is_russian(server: GameServer, open_page: Open) -> None:
+async def test_a_russian_browser_gets_a_russian_page(server: GameServer, open_page: Open) -> None:
     page = await open_page(server, locale="ru-RU")
     await expect(page.locator("h1")).to_have_text("Угадайте число")
     assert await page.locator("html").get_attribute("lang") == "ru"

@@ -124,7 +124,7 @@ async def test_every_request_gets_its_own_reply_whatever_arrives_in_between(serv
 
 
 @standing_clock
-async def test_a_cancelled_guess_confuses_nobody() -> None:
+async def test_a_cancelled_guess_does_not_mix_up_the_replies() -> None:
     async with game(rate=1) as server, Player(server.url) as player:
         assert await player.guess(98) == MORE
         impatient = asyncio.ensure_future(player.guess(99))
@@ -136,7 +136,7 @@ async def test_a_cancelled_guess_confuses_nobody() -> None:
         assert await guesses == [LESS, MORE, LESS, MORE]
 
 
-async def test_a_cancelled_guess_complains_of_nothing_when_its_player_leaves(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_guess_makes_no_complaint_when_its_player_leaves(caplog: pytest.LogCaptureFixture) -> None:
     async with game(rate=1) as server:
         async with Player(server.url) as player:
             await player.guess(1)
@@ -185,7 +185,7 @@ async def test_a_strangers_score_is_no_reply_to_a_guess() -> None:
 
 
 @pytest.mark.parametrize("reason", ["1001", "no close frame"])
-async def test_a_server_that_leaves_is_a_clear_exception_wherever_one_waits(server: GameServer, reason: str) -> None:
+async def test_a_server_that_leaves_is_a_clear_exception_wherever_you_wait(server: GameServer, reason: str) -> None:
     server.rate = 1
     async with Player(server.url) as player:
         await player.guess(50)
@@ -254,13 +254,13 @@ async def test_a_full_server_is_told_from_one_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8765", "localhost:8765", "", "ws://127.0.0.1:99999"])
-async def test_a_wrong_address_is_refused_with_a_right_one(url: str) -> None:
+async def test_a_wrong_address_is_refused_with_an_example_of_a_right_one(url: str) -> None:
     with pytest.raises(ValueError, match="give one like ws://127.0.0.1:8765"):
         await Player(url).join()
 
 
 @pytest.mark.parametrize("proxy", ["http_proxy", "https_proxy", "all_proxy"])
-async def test_a_proxy_is_not_asked(server: GameServer, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_is_not_used(server: GameServer, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(proxy, "http://127.0.0.1:9")
     async with Player(server.url) as player:
         assert await player.guess(50) == MORE
@@ -308,7 +308,7 @@ def count_guesses(strategy: guessgame.Strategy, secret: int) -> int:
     return len(guesses) - 1
 
 
-def test_bisection_needs_5_8_guesses_on_average_and_7_at_most_and_counting_as_many_as_the_number_says() -> None:
+def test_bisection_needs_5_8_guesses_on_average_and_7_at_most_but_counting_up_to_100() -> None:
     counts = [count_guesses(guessgame.bisection, secret) for secret in range(1, 101)]
     assert (sum(counts) / 100, max(counts)) == (5.8, 7)
     assert [count_guesses(guessgame.counting, secret) for secret in (1, 50, 100)] == [1, 50, 100]
@@ -383,7 +383,7 @@ async def test_only_a_strategy_that_forgets_the_hints_gets_the_whole_range(forge
     assert [name for name in STRATEGIES if hasattr(STRATEGIES[name], "forgets_hints")] == ["forgetful"]
 
 
-async def test_twenty_busy_bots_can_go_on_after_they_were_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+async def test_twenty_busy_bots_can_go_on_after_being_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     async with game(pause=0) as server, contextlib.AsyncExitStack() as stack:
         strategies = list(STRATEGIES.values()) * 5
         bots = [await stack.enter_async_context(Bot(server.url, strategy, delay=0)) for strategy in strategies]

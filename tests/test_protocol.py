@@ -1,4 +1,4 @@
-"""The game: its rules without a network, and then, over real sockets, who says what to whom and when."""
+"""The game: its rules without a network, and then, over real sockets, who tells whom what, and when."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_round_judges_every_number_until_the_first_right_one(game: Round, numb
 
 
 @given(rounds(), st.none() | st.booleans() | st.floats() | st.text() | st.lists(st.integers()))
-def test_only_a_whole_number_of_the_range_is_a_guess(game: Round, nonsense: object) -> None:
+def test_only_a_whole_number_in_the_range_is_a_guess(game: Round, nonsense: object) -> None:
     for number in (nonsense, game.low - 1, game.high + 1, 10**900):
         with pytest.raises(ValueError, match=r"^Догадка — целое число от -?\d+ до -?\d+: отправьте"):
             game.guess(number)
@@ -54,7 +54,7 @@ def test_a_secret_that_nobody_could_find_is_refused(secret: Any) -> None:
         Round(secret)
 
 
-def test_a_secret_is_drawn_from_all_the_range_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_drawn_from_the_whole_range_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for randbelow, secret in ((lambda limit: 0, 3), (lambda limit: limit - 1, 7)):
         monkeypatch.setattr(secrets, "randbelow", randbelow)
         assert draw_secret(3, 7) == secret
@@ -114,7 +114,7 @@ async def test_a_name_that_looks_like_another_is_taken(server: GameServer, names
 def test_a_long_text_is_recognised_at_once() -> None:
     for gap in (" до ", "число", " ", "x"):
         text = "Догадка — целое число от " + gap * 5000 + ": отправьте, например, " * 1400 + "x"
-        assert recognise(text) == ("", {}), "which took minutes"
+        assert recognise(text) == ("", {}), "it used to take minutes"
 
 
 def test_a_long_name_is_refused_before_it_costs_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,9 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("message", MALFORMED, ids=lambda message: repr(message)[:40])
-async def test_a_malformed_message_costs_a_sentence_and_nothing_else(server: GameServer, message: str | bytes) -> None:
+async def test_a_malformed_message_is_answered_with_a_sentence_and_does_no_harm(
+    server: GameServer, message: str | bytes
+) -> None:
     async with wires(server.url, 2) as [player, other]:
         await player.connection.send(message)
         assert "отправьте" in error(await player.hear())
@@ -231,9 +233,7 @@ async def test_a_malformed_message_costs_a_sentence_and_nothing_else(server: Gam
         assert await other.ask({"guess": 1}) == "Меньше"
 
 
-async def test_unknown_keys_are_ignored_of_equal_keys_the_last_counts_and_fragments_are_one_message(
-    server: GameServer,
-) -> None:
+async def test_unknown_keys_equal_keys_and_fragments_are_understood(server: GameServer) -> None:
     async with wire(server.url) as player:
         for message in ('{"guess": 50, "x": {"guess": 1}}', '{"guess": 1, "guess": 50}', ['{"gue', 'ss": ', "50}"]):
             await player.connection.send(message)
@@ -255,14 +255,16 @@ async def test_of_several_names_in_the_url_the_first_counts(server: GameServer) 
 
 
 @pytest.mark.parametrize("name", ["", "=", "=%231", "=%00", "=a%0Ab", "=" + "x" * 33])
-async def test_a_bad_name_in_the_url_costs_a_sentence_and_nothing_else(server: GameServer, name: str) -> None:
+async def test_a_bad_name_in_the_url_is_answered_with_a_sentence_and_does_no_harm(
+    server: GameServer, name: str
+) -> None:
     async with wire(f"{server.url}/?name{name}") as player:
         assert error(await player.hear()).startswith("Имя")
         assert await player.ask({"guess": 50}) == "Больше"
 
 
 @pytest.mark.parametrize("path", ["", "/", "/any/path", "/?guess=42", "/?%", "/?;&=&&", "//[?colour=red"])
-async def test_a_url_without_a_name_is_as_good_as_any(server: GameServer, path: str) -> None:
+async def test_every_url_without_a_name_works(server: GameServer, path: str) -> None:
     async with wire(server.url + path) as player:
         assert await player.ask({"guess": 50}) == "Больше"
 
@@ -313,7 +315,7 @@ async def test_two_hundred_rounds_go_by_while_others_come_and_go(caplog: pytest.
 # The pause
 
 
-@pytest.mark.parametrize("step", [0.25, 0.75])  # seconds: how often the machine, which is busy, has time for the game
+@pytest.mark.parametrize("step", [0.25, 0.75])  # seconds: how often a busy machine has time for the game
 @pytest.mark.parametrize(
     ("pause", "announced"),
     [
@@ -360,7 +362,7 @@ async def test_when_a_draw_fails_another_number_is_drawn(caplog: pytest.LogCaptu
 
 
 async def check_goodbye(server: GameServer, *players: Wire) -> None:
-    """Stop the server; everybody must hear why, and nothing may be left."""
+    """Stop the server; everybody hears why, and nothing is left behind."""
     await server.stop()
     for player in players:
         assert await player.hear_goodbye() == 1001
@@ -371,7 +373,7 @@ async def check_goodbye(server: GameServer, *players: Wire) -> None:
 
 async def test_the_server_can_be_stopped_at_every_point_of_a_round(caplog: pytest.LogCaptureFixture) -> None:
     server = game(pause=0)
-    for turns in range(60):  # how many turns of the event loop the win has before the stop
+    for turns in range(60):  # of the event loop, between the win and the stop
         await server.start()
         async with wires(server.url, 2) as players:
             for player in players:
@@ -427,7 +429,7 @@ async def test_a_start_that_is_cancelled_leaves_no_port_open() -> None:
             await starting
             await server.stop()
         assert not server.running
-    gc.collect()  # an open socket that nobody knows of would complain here
+    gc.collect()  # an open socket that nobody knows of would raise a warning here
 
 
 async def test_a_server_can_be_stopped_before_it_starts_twice_at_once_and_again() -> None:
@@ -462,7 +464,7 @@ def test_an_option_that_makes_no_sense_is_refused_with_a_sentence(options: dict[
         GameServer(**options)
 
 
-def test_an_option_may_be_as_little_or_as_much_as_the_sentences_say() -> None:
+def test_an_option_may_be_as_small_or_as_big_as_the_sentences_say() -> None:
     most = {"port": 65535, **dict.fromkeys(("pause", "ping_interval", "ping_timeout"), 86_400)}
     ones = dict.fromkeys(("max_size", "max_players", "rate", "max_backlog"), 1)
     for options in ({"port": 0, "pause": 0, "per_address": 0, **ones}, most):
