@@ -1,4 +1,4 @@
-"""What several test files share: clients that know only JSON, a clock that stands still, programs, terminals, Chromium."""
+"""What several test files share: clients that know only JSON, a clock that stands still, programs, browsers."""
 
 from __future__ import annotations
 

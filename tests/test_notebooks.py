@@ -683,15 +683,6 @@ def test_every_button_answers_and_the_last_one_leaves_no_server_no_task_and_no_t
     assert jupyter.value("server.running")
 
 
-def test_running_the_cells_again_stops_the_old_server(jupyter: Kernel) -> None:
-    jupyter.run_all(DEMO)
-    jupyter.run("old_server, old_board = server, board")
-    jupyter.run_all(DEMO)
-    assert jupyter.value("dict(old_server.clients)") == {}
-    assert jupyter.value("[bot.gone is None for bot in old_board.bots]") == [False] * 5
-    assert jupyter.value("len(server.clients)") == 6
-
-
 def test_bots_play_by_themselves_as_soon_as_the_cells_have_run(jupyter: Kernel) -> None:
     outputs = jupyter.run_all(DEMO)
     assert "application/vnd.jupyter.widget-view+json" in outputs[1][-1]["data"], "the board is shown"
