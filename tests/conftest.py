@@ -1,4 +1,4 @@
-"""What several test files share: clients that know nothing but JSON, a clock that stands still, programs, terminals."""
+"""What several test files share: clients that know only JSON, a clock that stands still, programs, browsers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ import signal
 import socket
 import struct
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from pathlib import Path
-from typing import Any, AsyncIterator, Callable, Coroutine
+from typing import Any, AsyncIterator, Callable, Coroutine, Iterator
 
 import hypothesis
 import pyte
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "notebooks")]
@@ -38,7 +40,7 @@ NEW_GAME = "Новая игра началась!"
 SECRET = 42
 PATIENCE = 30  # seconds; only a hang is longer
 PROGRAM = [sys.executable, str(PROJECT / "guessgame.py")]
-HANDSHAKE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+UPGRADE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 
 
 def game(**options: Any) -> GameServer:
@@ -51,6 +53,13 @@ async def server() -> AsyncIterator[GameServer]:
     """A server on which every secret is 42 and a pause is over at once."""
     async with game(pause=0.05) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test may leave a traceback or an error in the log; one that wants it there clears the log."""
+    yield
+    assert not [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
 
 
 async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> Any:
@@ -67,7 +76,7 @@ async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> 
 
 
 class Wire:
-    """A client that sends and receives JSON, and knows nothing of the game."""
+    """A client that speaks JSON and knows nothing of the game."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -89,6 +98,11 @@ class Wire:
             heard.append(await self.hear())
         return heard
 
+    async def hear_so_far(self, server: GameServer) -> list[Any]:
+        """Hear what the server has sent up to now."""
+        server.broadcast("that is all so far")
+        return (await self.hear_until("that is all so far"))[:-1]
+
     async def hear_goodbye(self) -> int | None:
         """Hear whatever still comes; return the code with which the connection closes."""
         with contextlib.suppress(ConnectionClosed):
@@ -100,7 +114,7 @@ class Wire:
         return await self.hear()
 
     async def hang_up(self) -> None:
-        """Leave without a goodbye, in a way that the other side notices at once."""
+        """Leave without a goodbye, in a way the other side notices at once."""
         leaving = self.connection.transport.get_extra_info("socket")
         leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.transport.abort()
@@ -117,14 +131,43 @@ async def wire(url: str, welcomed: bool = True, **options: Any) -> AsyncIterator
         yield client
 
 
-async def connect_deaf(port: int, path: str = "/") -> socket.socket:
+@contextlib.asynccontextmanager
+async def wires(url: str, count: int) -> AsyncIterator[list[Wire]]:
+    """Connect many clients."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(wire(url)) for _ in range(count)]
+
+
+async def bisect(player: Wire) -> int:
+    """Play a round as the specification has it, one reply to each guess; return the number that won."""
+    low, high, reply = 1, 100, None
+    while reply != "Вы угадали!":
+        number = (low + high) // 2
+        reply = await player.ask({"guess": number})
+        assert reply in ("Меньше", "Больше", "Вы угадали!")
+        low, high = (number + 1, high) if reply == "Меньше" else (low, number - 1)
+    return number
+
+
+async def say(port: int, data: bytes) -> bytes:
+    """Send bytes to a server on this machine; return what it answers before it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+    return answer
+
+
+async def join_deaf(port: int, path: str = "/") -> socket.socket:
     """Shake hands with a server on this machine, then never read again."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(deaf, ("127.0.0.1", port))
-    await loop.sock_sendall(deaf, f"{HANDSHAKE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
+    await loop.sock_sendall(deaf, f"{UPGRADE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
     assert await loop.sock_recv(deaf, 12) == b"HTTP/1.1 101"
     return deaf
 
@@ -142,7 +185,7 @@ class StandingClock(asyncio.SelectorEventLoop):
 
 
 async def pass_time(seconds: float = 0) -> None:
-    """Let everything that is under way on a standing clock happen, then time pass, and all that is due then happen."""
+    """On a standing clock: let all that is under way happen, then time pass, then all that is due by then happen."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, StandingClock)
     for passing in (0, seconds):
@@ -152,7 +195,7 @@ async def pass_time(seconds: float = 0) -> None:
 
 
 def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Make a test of a coroutine, for which only `pass_time()` lets time pass."""
+    """Run a test on a standing clock: only `pass_time()` lets time pass."""
 
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
@@ -160,7 +203,7 @@ def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
             try:
                 loop.run_until_complete(test(**fixtures))
             finally:
-                for task in asyncio.all_tasks(loop):  # there are some if the test has failed
+                for task in asyncio.all_tasks(loop):  # only after a failed test
                     task.cancel()
                 for _ in range(10):
                     loop.run_until_complete(pass_time(10))
@@ -172,8 +215,8 @@ def standing_clock(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
 
 
 @contextlib.asynccontextmanager
-async def started(*command: str, **options: Any) -> AsyncIterator[Process]:
-    """Run a program; it ends with the test at the latest."""
+async def started(*command: str, **options: Any) -> AsyncIterator[Any]:
+    """Run a program, which ends with the test at the latest; yield its asyncio.subprocess.Process."""
     options = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, **options}
     process = await asyncio.create_subprocess_exec(*command, **options)
     try:
@@ -184,11 +227,8 @@ async def started(*command: str, **options: Any) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-async def ended(process: Process, typed: str | None = None) -> tuple[int, str, str]:
-    """Wait for the end of a program, having typed all its input; return its status, its output and its errors."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
+async def ended(process: Any, typed: str | None = None) -> tuple[int, str, str]:
+    """Type all the input of a program and wait for its end; return its status, its output and its errors."""
     if typed is not None:
         process.stdin.write(typed.encode())
         process.stdin.close()
@@ -200,7 +240,7 @@ async def ended(process: Process, typed: str | None = None) -> tuple[int, str, s
 class Terminal:
     """A person's terminal: what is typed goes into a program, what the program prints is shown."""
 
-    def __init__(self, process: Process, descriptor: int, columns: int) -> None:
+    def __init__(self, process: Any, descriptor: int, columns: int) -> None:
         self.process, self.descriptor = process, descriptor
         self.screen = pyte.Screen(columns, 12)
         self._stream = pyte.ByteStream(self.screen)
@@ -215,24 +255,24 @@ class Terminal:
             self._printed += data
             self._stream.feed(data)
 
-    def type(self, text: str) -> None:
-        os.write(self.descriptor, text.encode())
-
     @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
 
     async def wait_for_last_line(self, text: str) -> None:
         await eventually(lambda: self.lines and self.lines[-1] == text)
 
     async def expect(self, text: str) -> None:
-        """Wait until a text has been printed, after the one expected before, whatever stands between its words."""
+        """Wait until a text is printed, after the one expected before; anything may stand between its words."""
         words = re.compile(r"\W+".join(re.findall(r"\w+", text)))
         match = await eventually(lambda: words.search(self._printed.decode(errors="replace"), self._expected), 60)
         self._expected = match.end()
 
 
-# Makes a terminal the one whose Ctrl-C the program hears. The test itself may have threads, and must not fork.
+# Makes a terminal the one whose Ctrl-C the program hears. (The test itself may have threads, so it must not fork.)
 IN_TERMINAL = "import fcntl, os, sys; fcntl.ioctl(0, int(sys.argv[1]), 0); os.execvp(sys.argv[2], sys.argv[2:])"
 
 
@@ -262,14 +302,12 @@ async def terminal(*command: str, columns: int = 100, kind: str = "xterm", **opt
 
 # Browsers
 
-SWITCHES = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
+SWITCHES = ["--no-sandbox", "--no-first-run", "--disable-background-networking"]
+SWITCHES += [f"--disable-{feature}" for feature in ("gpu", "quic", "component-update", "sync", "dev-shm-usage")]
 
 
 def need(*programs: str) -> str:
-    """Return the path of the first program that is here; without any, skip the test, but fail in CI."""
+    """Return the path of the first program that is installed; if none is, skip the test, or fail in CI."""
     for program in programs:
         path = shutil.which(program)
         if path:
@@ -282,3 +320,21 @@ def need(*programs: str) -> str:
 
 def find_browser() -> str:
     return need("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium, for tests that do not need JupyterLab."""
+    path = find_browser()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        yield browser
+        await browser.close()
+
+
+async def npm_install(package: str, folder: Path) -> Path:
+    """Install a JavaScript package in a folder; return where it is."""
+    async with started(need("npm"), "install", "--no-audit", "--no-fund", "--prefix", str(folder), package) as install:
+        status, _, errors = await ended(install)
+    assert status == 0, errors
+    return folder / "node_modules" / package

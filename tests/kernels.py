@@ -27,12 +27,12 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 
 
 def ipython_environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which kernels have no settings of anybody."""
+    """Return an environment in which kernels have nobody's settings."""
     return {**os.environ, "IPYTHONDIR": str(folder / "ipython")}
 
 
 def code_cells(notebook: Path) -> list[str]:
-    """Return the sources of the code cells of a notebook."""
+    """Return the sources of a notebook's code cells."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
@@ -69,7 +69,7 @@ class Kernel:
         return ast.literal_eval(value["data"]["text/plain"])
 
     def wait_for(self, expression: str) -> None:
-        """Wait until an expression is true in the kernel. To ask again and again leaves it time for the clicks."""
+        """Wait until an expression is true in the kernel; between the questions it has time for the clicks."""
         deadline = time.monotonic() + PATIENCE
         while not self.value(f"bool({expression})"):
             assert time.monotonic() < deadline, f"this never became true: {expression}"
@@ -90,7 +90,7 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    """Start a kernel as JupyterLab would for a notebook: in the notebook's folder, without anybody's settings."""
+    """Start a kernel as JupyterLab does for a notebook: in the notebook's folder, with nobody's settings."""
     environment = {**ipython_environment(tmp_path), "PYTHONWARNINGS": "default"}
     manager, client = start_new_kernel(
         startup_timeout=PATIENCE * 2, kernel_name="python3", cwd=str(PROJECT / "notebooks"), env=environment

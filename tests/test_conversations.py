@@ -1,4 +1,4 @@
-"""Whole conversations, made up at random and compared with a model of the game: who hears what, in which order.
+"""Whole conversations, made up at random and compared with a model of the game: who hears what, and in which order.
 
 This is the test for ids, names and wins of players who come and go, for hints, and for what happens in the pause. The
 clock stands still except when the game is told that a second passes: so the countdown is as exact as all the rest.
@@ -50,20 +50,20 @@ class Member:
 
 
 class Game(RuleBasedStateMachine):
-    """Play with a real server over real sockets, and know at each step what everybody has to hear."""
+    """Play with a real server over real sockets, and know at each step what everybody must hear."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = StandingClock()
         self.do = self.loop.run_until_complete
         self.secrets = [3, 1, 6, 4, 2, 5]
-        # While the clock stands, whatever comes comes at once: no rate is too high.
+        # While the clock stands still, everything arrives at once: the rate must not get in the way.
         options: Any = {"low": LOW, "high": HIGH, "pause": PAUSE, "rate": 1e9}
         self.server = GameServer(port=0, draw=lambda low, high: self.next_secret(), **options)
         self.members: list[Member] = []
         self.left: set[str] = set()  # names
         self.joined = self.won = 0
-        self.seconds_left = 0  # of the pause; 0: a round is on
+        self.seconds_left = 0  # of the pause; 0 while a round is played
         self.secret = 3
         self.do(self.server.start())
 
@@ -73,7 +73,7 @@ class Game(RuleBasedStateMachine):
         return self.secret
 
     def teardown(self) -> None:
-        for member in self.members:  # if nothing else arrives, the next thing to arrive is the answer to this
+        for member in self.members:  # the answer to this comes next, unless something else was on its way
             self.send(member, "?")
             member.expected.append(ERROR)
         self.everybody_has_heard_what_was_due()
@@ -150,7 +150,7 @@ class Game(RuleBasedStateMachine):
     @precondition(lambda self: len(self.members) > 1 and not self.seconds_left)
     @rule()
     def all_guess_right_at_once(self) -> None:
-        """Only who has won is left to chance: the model learns it from the score, and all else follows."""
+        """Only the winner is left to chance: the model learns who it is from the score, and the rest follows."""
 
         async def send_all() -> None:
             await asyncio.gather(*(m.connection.send(json.dumps({"guess": self.secret})) for m in self.members))
@@ -163,7 +163,7 @@ class Game(RuleBasedStateMachine):
         winner.expected.append("Вы угадали!")
         self.expect_announcements(winner)
         for member in self.members:
-            if member is not winner:  # too late, and told so at any moment of the announcements
+            if member is not winner:  # too late, and told so somewhere among the announcements
                 heard = [self.do(hear(member)) for _ in range(len(member.expected) + 1)]
                 heard.remove(ERROR)
                 assert heard == member.expected
@@ -179,7 +179,7 @@ class Game(RuleBasedStateMachine):
     @precondition(lambda self: self.members)
     @rule(data=st.data(), pongs=st.booleans())
     def send_control_frames(self, data: st.DataObject, pongs: bool) -> None:
-        """Nobody hears of them but the library of the one who asks."""
+        """Only the library of whoever sends them notices."""
         member = self.someone(data)
         for _ in range(3):
             self.do(member.connection.pong() if pongs else member.connection.ping())
@@ -233,7 +233,7 @@ class Game(RuleBasedStateMachine):
 
 
 async def hear(member: Member) -> Any:
-    """Return the next message; of an error only that it is one."""
+    """Return the next message; of an error, only that it is one."""
     receiving = asyncio.ensure_future(member.connection.recv())
     for _ in range(1000):  # on a standing clock no timeout would ever be over
         if not receiving.done():

@@ -11,16 +11,15 @@ import random
 import re
 import socket
 import ssl
-import struct
 import time
 import tracemalloc
-from typing import AsyncIterator
+from typing import Any, AsyncIterator
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 import guessgame
-from conftest import HANDSHAKE, NEW_GAME, SECRET, connect_deaf, eventually, game, pass_time, standing_clock, wire
+from conftest import NEW_GAME, SECRET, UPGRADE, eventually, game, join_deaf, pass_time, say, standing_clock, wire, wires
 from guessgame import Bot, GameServer, Round
 
 
@@ -34,12 +33,26 @@ def backlogs(server: GameServer) -> list[int]:
     return [client.connection.transport.get_write_buffer_size() for client in server.clients.values()]
 
 
+def knock(server: GameServer) -> socket.socket:
+    """Connect to a server without even shaking hands."""
+    return socket.create_connection(("127.0.0.1", server.port))
+
+
+async def status_of_handshake(url: str, **options: Any) -> int:
+    """Connect, and leave at once if let in; return the HTTP status."""
+    try:
+        async with wire(url, **options):
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
+
+
 @contextlib.asynccontextmanager
 async def deaf_players(server: GameServer, count: int = 1, backlog: int = 0) -> AsyncIterator[list[socket.socket]]:
-    """Let players in who never read, over lines so narrow that it is the server who keeps what they do not read."""
+    """Let in players who never read, on lines so narrow that what they don't read has to wait in the server."""
     everybody = len(server.clients) + count
     with contextlib.ExitStack() as stack:
-        deaf = [stack.enter_context(await connect_deaf(server.port)) for _ in range(count)]
+        deaf = [stack.enter_context(await join_deaf(server.port)) for _ in range(count)]
         await eventually(lambda: len(server.clients) == everybody)
         for connection in server.connections:
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -52,93 +65,64 @@ async def deaf_players(server: GameServer, count: int = 1, backlog: int = 0) -> 
 # Who may come in
 
 
-async def test_a_message_above_the_limit_ends_its_own_connection(server: GameServer) -> None:
-    async with wire(server.url) as player, wire(server.url) as other:
-        assert await player.ask({"guess": 50, "padding": "x" * 990}) == "Больше"
-        await player.send({"guess": 50, "padding": "x" * 1024})
-        assert await player.hear_goodbye() == 1009
-        assert await other.ask({"guess": 50}) == "Больше"
-
-
-async def test_one_player_too_many_is_refused_until_another_leaves() -> None:
-    async with game(max_players=5) as server:
+@pytest.mark.parametrize(("limit", "status"), [("max_players", 503), ("per_address", 429)])
+async def test_one_player_too_many_is_refused_until_another_leaves(limit: str, status: int) -> None:
+    async with game(**{limit: 5}) as server:
         async with contextlib.AsyncExitStack() as stack:
             joining = [stack.enter_async_context(wire(server.url)) for _ in range(20)]
             results = await asyncio.gather(*joining, return_exceptions=True)
             refused = [result for result in results if isinstance(result, InvalidStatus)]
-            assert [refusal.response.status_code for refusal in refused] == [503] * 15
+            assert [refusal.response.status_code for refusal in refused] == [status] * 15
             assert len(server.clients) == 5
         await eventually(lambda: not server.clients)
-        async with wire(server.url):
-            pass
+        assert await status_of_handshake(server.url) == 101
 
 
-async def test_only_pages_of_other_origins_are_refused() -> None:
-    async with game(origins=["https://game.example"]) as server:
-        async with wire(server.url), wire(server.url, origin="https://game.example"):
-            pass
-        with pytest.raises(InvalidStatus) as refused:
-            async with wire(server.url, origin="https://evil.example"):
-                pass
-        assert refused.value.response.status_code == 403
+HERE = "https://game.example"
 
 
-@pytest.mark.parametrize("origin", ["https://Game.Example/", "HTTPS://GAME.EXAMPLE", "https://game.example"])
-async def test_an_origin_may_be_written_as_people_write_it(origin: str) -> None:
-    async with game(origins=["null", origin]) as server, wire(server.url, origin="https://game.example"):
-        pass
+@pytest.mark.parametrize(
+    ("origins", "origin", "status"),
+    [
+        ([HERE], HERE, 101),
+        ([HERE], "https://evil.example", 403),
+        ([], HERE, 403),
+        *((["null", written], HERE, 101) for written in ("https://Game.Example/", "HTTPS://GAME.EXAMPLE")),
+    ],
+)
+async def test_programs_and_the_pages_of_the_listed_origins_come_in(
+    origins: list[str], origin: str, status: int
+) -> None:
+    async with game(origins=origins) as server, wire(server.url):
+        assert await status_of_handshake(server.url, origin=origin) == status
 
 
-async def test_with_an_empty_list_of_origins_programs_alone_come_in() -> None:
-    async with game(origins=[]) as server, wire(server.url):
-        with pytest.raises(InvalidStatus) as refused:
-            async with wire(server.url, origin="https://game.example"):
-                pass
-        assert refused.value.response.status_code == 403
-
-
-async def test_one_player_too_many_from_one_address_is_refused_until_another_leaves() -> None:
-    async with game(per_address=2) as server:
-        async with wire(server.url), wire(server.url):
-            with pytest.raises(InvalidStatus) as refused:
-                async with wire(server.url):
-                    pass
-            assert refused.value.response.status_code == 429
-        await eventually(lambda: not server.clients)
-        async with wire(server.url):
-            pass
-
-
-async def test_of_too_many_who_only_connect_the_oldest_goes(
+async def test_when_too_many_only_connect_the_oldest_goes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(guessgame, "HANDSHAKES", 5)
     loop = asyncio.get_running_loop()
     async with game(max_players=10) as server, contextlib.AsyncExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(30)]
+        silent = [stack.enter_context(knock(server)) for _ in range(30)]
         await eventually(lambda: len(server.connections) == 15)
-        players = [await stack.enter_async_context(wire(server.url)) for _ in range(10)]
+        players = await stack.enter_async_context(wires(server.url, 10))
         for visitor in silent[:25]:
             visitor.setblocking(False)
             with contextlib.suppress(ConnectionError):
                 assert await loop.sock_recv(visitor, 1) == b""
         assert len(server.connections) == 15, "the newest five are still there"
         for _ in range(30):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            stack.enter_context(knock(server))
         for player in players:
-            assert await player.ask({"guess": 50}) == "Больше", "whoever plays is not in question"
+            assert await player.ask({"guess": 50}) == "Больше", "players stay"
     assert 1 <= caplog.text.count("too many others are shaking hands") <= 10, "once a second"
 
 
 async def test_a_handshake_may_be_only_so_long(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    for number in range(100):
-        writer.write(f"{'' if number else HANDSHAKE % '/'}X-{number}: {'x' * 1000}\r\n".encode())
-    with contextlib.suppress(ConnectionError):
-        assert await reader.read(12) != b"HTTP/1.1 101"
+    headers = "".join(f"X-{number}: {'x' * 1000}\r\n" for number in range(100))
+    assert b"HTTP/1.1 101" not in await say(server.port, (UPGRADE % "/" + headers).encode())
     await eventually(lambda: not server.connections)
     assert "the handshake is too long" in caplog.text
-    writer.close()
 
 
 async def test_a_handshake_is_forgotten_when_it_is_over(server: GameServer) -> None:
@@ -146,14 +130,14 @@ async def test_a_handshake_is_forgotten_when_it_is_over(server: GameServer) -> N
         gc.collect()
         tracemalloc.start()
         for _ in range(20):
-            stack.enter_context(await connect_deaf(server.port, path))
+            stack.enter_context(await join_deaf(server.port, path))
         gc.collect()
         used, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return used
 
     with contextlib.ExitStack() as stack:
-        await memory_of_twenty("/")  # what is made once
+        await memory_of_twenty("/")  # things that are made only once
         short = await memory_of_twenty("/")
         assert await memory_of_twenty("/?" + "x" * 7000) - short < 20 * 3500
 
@@ -164,11 +148,7 @@ async def test_a_handshake_that_cannot_be_read_is_noted_once_a_second(
 ) -> None:
     began = time.time()
     for _ in range(20):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write((nonsense % ("\x1b" * 9000)).encode())
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
+        await say(server.port, (nonsense % ("\x1b" * 9000)).encode())
     await eventually(lambda: not server.connections)
     lines = [record.getMessage() for record in caplog.records if record.name == "guessgame"]
     refusals = [line for line in lines if line.startswith("refused a connection from ('127.0.0.1', ")]
@@ -183,14 +163,13 @@ async def test_a_handshake_that_cannot_be_read_is_noted_once_a_second(
 @pytest.mark.parametrize(("rate", "at_once"), [(50, 5), (1, 1)])
 @standing_clock
 async def test_messages_above_the_rate_are_answered_later(rate: int, at_once: int) -> None:
-    async with game(rate=rate) as server, wire(server.url) as flooder, wire(server.url) as other:
+    async with game(rate=rate) as server, wires(server.url, 2) as [flooder, other]:
         for _ in range(at_once + 3):
             await flooder.send({"guess": 50})
         assert await flooder.hear_all(at_once) == ["Больше"] * at_once
         for _ in range(3):
             await pass_time()
-            server.broadcast("that is all so far")
-            assert await flooder.hear() == "that is all so far"
+            assert await flooder.hear_so_far(server) == []
             await pass_time(1 / rate)
             assert await flooder.hear() == "Больше"
             assert await other.hear() == "that is all so far"
@@ -200,7 +179,7 @@ async def test_messages_above_the_rate_are_answered_later(rate: int, at_once: in
 @standing_clock
 async def test_whoever_waits_for_their_turn_is_here_until_they_leave() -> None:
     async with game(rate=1, ping_interval=0.25, ping_timeout=0.25) as server, wire(server.url) as player:
-        for _ in range(40):  # so many that the answers to the pings, behind them, are not read
+        for _ in range(40):  # so many that the answers to the pings, which come after them, are not read
             await player.send({"guess": 50})
         for _ in range(24):
             await pass_time(0.125)
@@ -214,7 +193,7 @@ async def test_whoever_waits_for_their_turn_is_here_until_they_leave() -> None:
 
 @standing_clock
 async def test_a_name_whose_turn_comes_when_its_player_has_left_is_free() -> None:
-    async with game(rate=1) as server, wire(server.url) as player, wire(server.url) as other:
+    async with game(rate=1) as server, wires(server.url, 2) as [player, other]:
         assert await player.ask({"guess": 50}) == "Больше"
         await player.send({"name": "Аня"})
         await player.hang_up()
@@ -227,19 +206,18 @@ async def test_a_name_whose_turn_comes_when_its_player_has_left_is_free() -> Non
 @pytest.mark.parametrize("opcode", [9, 10])
 @standing_clock
 async def test_pings_and_pongs_count_against_the_rate_like_messages(opcode: int) -> None:
-    async with game(rate=1) as server, wire(server.url) as flooder, wire(server.url) as other:
+    async with game(rate=1) as server, wires(server.url, 2) as [flooder, other]:
         assert await flooder.ask({"guess": 50}) == "Больше"
         flooder.connection.transport.write(frame(opcode, b"") * 3)
         await flooder.send({"guess": 50})
         for _ in range(3):
             assert await other.ask({"guess": 1}) == "Меньше"
             await pass_time(1)
-        server.broadcast("that is all so far")
-        assert await flooder.hear() == "that is all so far"
+        assert await flooder.hear_so_far(server) == []
         await pass_time(1)
         assert await flooder.hear() == "Больше"
         await pass_time(1)
-        assert await flooder.ask({"guess": 1}) == "Меньше", "and then all is as before"
+        assert await flooder.ask({"guess": 1}) == "Меньше", "then all is as before"
 
 
 @standing_clock
@@ -252,38 +230,36 @@ async def test_whoever_floods_with_pings_is_not_read_until_they_are_due() -> Non
             pongs += len(await loop.sock_recv(flooder, 65536)) // 2
 
     async with game() as server, wire(server.url) as other:
-        with await connect_deaf(server.port) as flooder:
-            tasks = [
-                asyncio.ensure_future(loop.sock_sendall(flooder, frame(9, b"") * 100_000)),
-                asyncio.ensure_future(read()),
-            ]
+        with await join_deaf(server.port) as flooder:
+            sending = loop.sock_sendall(flooder, frame(9, b"") * 100_000)
+            tasks = [loop.create_task(sending), loop.create_task(read())]
             for seconds in range(1, 4):
                 before = pongs
                 for _ in range(100):
                     assert await other.ask({"guess": 1}) == "Меньше"
-                assert pongs - before < 6000, "one read takes in some hundreds; without a rest all would be answered"
+                assert pongs - before < 6000, "one read takes in a few hundred; without the rest all would be answered"
                 await pass_time(2)
                 assert pongs > before or seconds == 1
             for task in tasks:
                 task.cancel()
         stopping = asyncio.ensure_future(server.stop())
-        await pass_time(2)  # the flooder's goodbye is not read, either
+        await pass_time(2)  # the flooder's goodbye isn't read, either
         await stopping
 
 
-async def test_connections_are_taken_in_by_and_by(server: GameServer) -> None:
+async def test_new_connections_are_taken_in_a_few_at_a_time(server: GameServer) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(200):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            stack.enter_context(knock(server))
         while len(server.connections) < 200:
             before = len(server.connections)
             await asyncio.sleep(0)
-            assert len(server.connections) - before <= 4, "between them everybody else has a turn"
+            assert len(server.connections) - before <= 4, "everybody else gets a turn in between"
 
 
 @pytest.mark.parametrize("reads", [True, False])
 async def test_a_flood_of_guesses_lets_others_have_their_turn(reads: bool) -> None:
-    """What counts is how many guesses of the flood are judged while another player waits for a reply."""
+    """Count how many guesses of the flood are judged while another player waits for a reply."""
     judged, flood = 0, 20_000
 
     class Counted(Round):
@@ -292,7 +268,7 @@ async def test_a_flood_of_guesses_lets_others_have_their_turn(reads: bool) -> No
             judged += 1
             return super().guess(number)
 
-    async with game(rate=1e6) as server, wire(server.url) as flooder, wire(server.url) as other:
+    async with game(rate=1e6) as server, wires(server.url, 2) as [flooder, other]:
         server.round = Counted(SECRET)
         flooder.connection.transport.write(frame(1, b'{"guess": 1}') * flood)
         answers = asyncio.ensure_future(flooder.hear_all(flood if reads else 0))
@@ -305,7 +281,7 @@ async def test_a_flood_of_guesses_lets_others_have_their_turn(reads: bool) -> No
         await flooder.hang_up()
 
 
-async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> None:
+async def test_only_a_little_of_a_flood_is_taken_in_at_once(server: GameServer) -> None:
     async with wire(server.url):
         [connection] = server.connections
         waiting_room = connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -315,7 +291,7 @@ async def test_not_much_of_a_flood_is_taken_in_at_once(server: GameServer) -> No
 # Those who do not read
 
 
-async def test_fifty_who_never_read_are_a_burden_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_fifty_who_never_read_hold_nobody_up_and_take_little_memory(caplog: pytest.LogCaptureFixture) -> None:
     async with game() as server, wire(server.url) as player, deaf_players(server, 50):
         tracemalloc.start()
         for number in range(300):
@@ -328,15 +304,17 @@ async def test_fifty_who_never_read_are_a_burden_to_nobody(caplog: pytest.LogCap
         assert peak < 50 * 1.5 * server.max_backlog, "without the limit it would be 30 MB"
 
 
-async def test_whoever_does_not_read_the_replies_is_not_read_either() -> None:
+async def test_whoever_does_not_read_the_replies_is_not_read_either_and_may_break_off() -> None:
+    loop = asyncio.get_running_loop()
     async with game(rate=1e6, max_backlog=33_000) as server, deaf_players(server) as [deaf], wire(server.url) as other:
-        flood = asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 1}') * 20_000)
-        sending = asyncio.ensure_future(flood)
-        await eventually(lambda: backlogs(server)[0] > 2**15)  # so much the library lets wait
+        sending = loop.create_task(loop.sock_sendall(deaf, frame(1, b'{"guess": 1}') * 50_000))
+        await eventually(lambda: backlogs(server)[0] > 2**15)  # as much as the library lets wait
         for _ in range(100):
             assert await other.ask({"guess": 1}) == "Меньше"
         assert list(server.clients) == [1, 2]
         sending.cancel()
+        deaf.close()  # with so much unread, that is a reset
+        await eventually(lambda: list(server.clients) == [2])
 
 
 async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -350,20 +328,19 @@ async def test_pings_whose_answers_nobody_reads_are_counted_too(caplog: pytest.L
         assert "does not read and is cut off" in caplog.text
 
 
-async def test_a_guess_that_comes_as_its_player_is_cut_off_is_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_guess_that_comes_as_its_player_is_cut_off_does_no_harm() -> None:
     async with game() as server, deaf_players(server, backlog=40_000) as [deaf]:
         server.max_backlog = 1
         await asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 50}'))
         await eventually(lambda: not server.connections)
-    assert "Traceback" not in caplog.text
 
 
-async def test_whoever_hangs_up_before_the_answers_is_no_line_in_the_log(
+async def test_hanging_up_before_the_answers_leaves_no_line_in_the_log(
     server: GameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = asyncio.get_running_loop()
     for kind in (frame(9, b""), frame(1, b'{"guess": 1}')):
-        with await connect_deaf(server.port) as visitor:
+        with await join_deaf(server.port) as visitor:
             heard = b""
             while not heard.endswith(b'."'):  # the welcome
                 heard += await loop.sock_recv(visitor, 4096)
@@ -372,25 +349,34 @@ async def test_whoever_hangs_up_before_the_answers_is_no_line_in_the_log(
     assert "socket.send()" not in caplog.text
 
 
-async def test_a_message_in_endless_pieces_ends_its_own_connection(caplog: pytest.LogCaptureFixture) -> None:
-    async with game(max_size=100) as server, wire(server.url) as player, wire(server.url) as other:
-        nothing = b"\x00\x80" + bytes(4)  # more of the same message is to come
-        player.connection.transport.write(b"\x01\x80" + bytes(4) + nothing * 90 + frame(0, b'{"guess": 50}'))
+BEGINNING, MORE_TO_COME = b"\x01\x80" + bytes(4), b"\x00\x80" + bytes(4)  # of one message, in frames without content
+TOO_MUCH = {
+    "more bytes than max_size": (b"\x81\xfe\x04\x01" + bytes(4 + 1025), 1009),
+    "more pieces than max_size": (BEGINNING + MORE_TO_COME * 1100, 1006),
+    "text that is no UTF-8": (frame(1, b"\xff\xff"), 1007),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+async def test_a_message_above_a_limit_ends_its_own_connection(server: GameServer, what: str) -> None:
+    data, code = TOO_MUCH[what]
+    async with wires(server.url, 2) as [player, other]:
+        assert await player.ask({"guess": 50, "padding": "x" * 990}) == "Больше"
+        player.connection.transport.write(BEGINNING + MORE_TO_COME * 900 + frame(0, b'{"guess": 50}'))
         assert await player.hear() == "Больше"
-        player.connection.transport.write(b"\x01\x80" + bytes(4) + nothing * 1000)
-        assert await player.hear_goodbye() == 1006
+        player.connection.transport.write(data)
+        assert await player.hear_goodbye() == code
         assert await other.ask({"guess": 50}) == "Больше"
-    assert caplog.text.count("in endless pieces") == 1
 
 
 async def test_stop_does_not_wait_for_those_who_do_not_answer(server: GameServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)):  # does not even shake hands
+    with knock(server):
         async with deaf_players(server, 10, backlog=40_000):
-            await server.stop()  # the library alone would wait for ever
+            await asyncio.wait_for(server.stop(), 10)  # seconds; the library alone would wait longer
             assert not server.connections
 
 
-async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
+async def test_stop_also_ends_those_who_come_in_at_that_moment() -> None:
     for turns in range(0, 10, 2):
         async with game() as server:
             with contextlib.ExitStack() as stack:
@@ -402,7 +388,7 @@ async def test_stop_ends_those_too_who_come_in_at_that_moment() -> None:
                     await asyncio.sleep(0)
                 await server.stop()
                 assert not server.connections
-        gc.collect()  # a connection that is still open complains here
+        gc.collect()  # a connection that is still open raises a warning here
 
 
 @pytest.mark.parametrize("goodbye", [frame(8, b"\x03\xe8"), b"\x81\x00", b"\x81\xff" + b"\x7f" * 8])
@@ -413,21 +399,9 @@ async def test_whoever_says_goodbye_or_breaks_the_rules_and_stays_is_gone(goodby
         await eventually(lambda: not server.connections)
 
 
-async def test_whoever_breaks_off_without_having_read_is_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    async with game(rate=1e6, max_backlog=33_000) as server, deaf_players(server) as [deaf]:
-        flood = asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 1}') * 50_000)
-        sending = asyncio.ensure_future(flood)
-        await eventually(lambda: backlogs(server)[0] > 2**15)
-        sending.cancel()
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        deaf.close()
-        await eventually(lambda: not server.connections)
-    assert "Traceback" not in caplog.text
-
-
 async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
     async with game(ping_interval=None) as server, deaf_players(server, backlog=10_000) as [deaf]:
-        deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that is not read
+        deaf.shutdown(socket.SHUT_WR)  # the server's goodbye waits behind all that was not read
         await eventually(lambda: not server.clients)
 
 
@@ -437,7 +411,7 @@ async def test_whoever_hangs_up_halfway_without_reading_is_gone() -> None:
 @standing_clock
 async def test_whoever_is_silent_for_too_long_counts_as_gone(caplog: pytest.LogCaptureFixture) -> None:
     async with game(ping_interval=1, ping_timeout=1) as server, wire(server.url) as player:
-        with socket.create_connection(("127.0.0.1", server.port)), await connect_deaf(server.port, "/?name=Anna"):
+        with knock(server), await join_deaf(server.port, "/?name=Anna"):
             for seconds in (0.5, 1, 1.5, 2):
                 await pass_time(0.5)
                 assert len(server.connections) == 3, f"{seconds} s are not too long"
@@ -469,14 +443,7 @@ async def test_a_clock_that_jumps_changes_nothing(direction: int, monkeypatch: p
 # Those who are broken
 
 
-async def test_text_that_is_no_utf_8_ends_its_connection(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
-    async with wire(server.url) as strange:
-        strange.connection.transport.write(frame(1, b"\xff\xff"))
-        assert await strange.hear_goodbye() == 1007
-    assert "Traceback" not in caplog.text
-
-
-async def test_strange_visitors_disturb_no_game(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_strange_visitors_disturb_no_game(server: GameServer) -> None:
     hello = ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
         ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
@@ -485,27 +452,24 @@ async def test_strange_visitors_disturb_no_game(server: GameServer, caplog: pyte
         "GET / HT",
         "hello\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
-        f"{HANDSHAKE % '/'}Sec-WebSocket-Key: no\r\n\r\n",
+        f"{UPGRADE % '/'}Sec-WebSocket-Key: no\r\n\r\n",
     ]
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
         async with wire(server.url) as player:
             for data in [b"", hello.read(), *noise, *map(str.encode, requests)] * 5:
-                for visitor in (await connect_deaf(server.port), socket.create_connection(("127.0.0.1", server.port))):
+                for visitor in (await join_deaf(server.port), knock(server)):
                     stack.enter_context(visitor).setblocking(False)
                     with contextlib.suppress(ConnectionError):
                         await loop.sock_sendall(visitor, data)
                 assert await player.ask({"guess": 50}) == "Больше"
                 with contextlib.suppress(OSError):
                     visitor.shutdown(socket.SHUT_WR)  # the other one waits in silence
-            assert await player.ask({"guess": 50}) == "Больше"
     await eventually(lambda: not server.connections)
-    assert "Traceback" not in caplog.text
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_line_that_lets_through_a_byte_at_a_time_is_slow_and_nothing_else(server: GameServer) -> None:
-    request = f"{HANDSHAKE % '/?name=Ada'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+async def test_a_line_that_carries_one_byte_at_a_time_is_slow_but_works(server: GameServer) -> None:
+    request = f"{UPGRADE % '/?name=Ada'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with wire(server.url) as other:
@@ -518,7 +482,7 @@ async def test_a_line_that_lets_through_a_byte_at_a_time_is_slow_and_nothing_els
     writer.transport.abort()
 
 
-# What is left of it all
+# The log and the memory
 
 
 async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytest.LogCaptureFixture) -> None:
@@ -526,9 +490,7 @@ async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytes
     async with game(pause=0, max_players=1) as server:
         async with wire(f"{server.url}/?name=Аня") as player:
             await player.hear()
-            with pytest.raises(InvalidStatus):
-                async with wire(server.url):
-                    pass
+            assert await status_of_handshake(server.url) == 503
             assert await player.ask({"guess": 41}) == "Меньше"
             await player.send({"guess": SECRET})
             await player.hear_until(NEW_GAME)
@@ -543,16 +505,6 @@ async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret(caplog: pytes
         "#1 'Аня' left, 0 here",
         "stopped",
     ]
-
-
-async def test_one_player_cannot_fill_the_log(server: GameServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "guessgame")
-    began = time.time()
-    async with wire(server.url) as player:
-        for number in range(600):
-            await player.send({"name": f"name {number}"})
-        await player.hear_all(600)
-    assert caplog.text.count("has this name now") <= 100 * (time.time() - began + 2)
 
 
 def test_what_the_log_leaves_out_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -576,7 +528,7 @@ async def test_whoever_has_left_leaves_no_memory_behind() -> None:
                 async with wire(f"{server.url}/?name={number}") as player:
                     await player.send({"guess": SECRET})
                     await player.hear_until(NEW_GAME)
-            await pass_time(10)  # timers, too, hold memory
+            await pass_time(10)  # timers hold memory, too
             gc.collect()
             return tracemalloc.get_traced_memory()[0]
 

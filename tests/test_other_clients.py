@@ -1,4 +1,4 @@
-"""Clients that others have written, used as the README says: join with a name, guess, win, hear of another's win."""
+"""Other people's clients, used as the README says: join with a name, guess, win, hear of somebody else's win."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser
 
-from conftest import NEW_GAME, PROJECT, SECRET, SWITCHES, WELCOME, ended, find_browser, need, started, terminal, wire
+from conftest import NEW_GAME, PROJECT, SECRET, WELCOME, bisect, ended, need, npm_install, started, terminal, wire
 from guessgame import GameServer
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ JOINED, WON = ({"client_id": 1, "name": "Anna", "wins": wins} for wins in (0, 1)
 
 
 def from_readme(pattern: str, server: GameServer) -> str:
-    """Find what the README tells to type, with the port of the server at hand."""
+    """Find what the README says to type, with the port of this server."""
     found = re.search(pattern, README, re.DOTALL)
     assert found, f"the README does not say anything like {pattern}"
     return found.group(1).replace("8765", str(server.port))
@@ -59,11 +59,9 @@ async def test_the_command_line_of_websockets(server: GameServer) -> None:
 
 
 async def test_ws_of_node_js(server: GameServer, tmp_path: Path) -> None:
-    npm, node = need("npm"), need("node")
-    async with started(npm, "install", "--no-audit", "--no-fund", "--prefix", str(tmp_path), "ws") as install:
-        assert await install.wait() == 0
+    await npm_install("ws", tmp_path)
     (tmp_path / "play.cjs").write_text(from_readme(r"```js\n(const WebSocket.*?)```", server), encoding="utf-8")
-    await play_in_terminal(server, node, "play.cjs", cwd=str(tmp_path))
+    await play_in_terminal(server, need("node"), "play.cjs", cwd=str(tmp_path))
 
 
 async def test_aiohttp(server: GameServer) -> None:
@@ -79,7 +77,7 @@ async def test_aiohttp(server: GameServer) -> None:
             assert await socket.receive_json() == f"Игрок #2 угадал число {SECRET}!"
 
 
-async def test_a_page_in_chromium(server: GameServer, tmp_path: Path) -> None:
+async def test_a_page_in_chromium(server: GameServer, browser: Browser, tmp_path: Path) -> None:
     script = from_readme(r"```js\n(socket = new WebSocket.*?)```", server)
     guess_again = from_readme(r"for each further guess `(socket\.send\(.*?)`", server)
     assert "75" in guess_again
@@ -87,32 +85,30 @@ async def test_a_page_in_chromium(server: GameServer, tmp_path: Path) -> None:
     serve_files = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve_files) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True).start()
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=find_browser(), args=SWITCHES)
-            page = await browser.new_page()
-            await page.goto(f"http://127.0.0.1:{pages.server_port}/")
-            heard: asyncio.Queue[Any] = asyncio.Queue()
-            await page.expose_function("log", heard.put_nowait)
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{pages.server_port}/")
+        heard: asyncio.Queue[Any] = asyncio.Queue()
+        await page.expose_function("log", heard.put_nowait)
 
-            async def hear(count: int) -> list[Any]:
-                return [await heard.get() for _ in range(count)]
+        async def hear(count: int) -> list[Any]:
+            return [await heard.get() for _ in range(count)]
 
-            await page.evaluate(f"() => {{ {script.replace('console.log', 'log')} }}")
-            assert await hear(3) == [WELCOME, {**JOINED, "name": "Аня"}, "Больше"]
-            await page.evaluate(guess_again.replace("75", str(SECRET)))
-            assert await hear(3) == ["Вы угадали!", {**WON, "name": "Аня"}, NEW_GAME]
-            async with wire(server.url) as other:
-                await other.send({"guess": SECRET})
-                assert await hear(1) == [f"Игрок #2 угадал число {SECRET}!"]
-            await page.evaluate("0")  # now it has the answers to its calls of log()
-            await browser.close()
+        await page.evaluate(f"() => {{ {script.replace('console.log', 'log')} }}")
+        assert await hear(3) == [WELCOME, {**JOINED, "name": "Аня"}, "Больше"]
+        await page.evaluate(guess_again.replace("75", str(SECRET)))
+        assert await hear(3) == ["Вы угадали!", {**WON, "name": "Аня"}, NEW_GAME]
+        async with wire(server.url) as other:
+            await other.send({"guess": SECRET})
+            assert await hear(1) == [f"Игрок #2 угадал число {SECRET}!"]
+        await page.evaluate("0")  # by now log() has answered
+        await page.close()
         pages.shutdown()
 
 
-async def test_our_own_client_in_a_few_lines(server: GameServer, tmp_path: Path) -> None:
+async def test_our_own_client_in_a_few_lines(server: GameServer) -> None:
     script = from_readme(r"```python\n(import asyncio\nfrom guessgame.*?)```", server)
-    found = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
-    async with started(sys.executable, "-c", script, env=found) as program:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "utf-8"}
+    async with started(sys.executable, "-c", script, env=environment) as program:
         status, printed, _ = await ended(program)
     assert status == 0
     assert [printed.splitlines()[index] for index in (0, -1)] == ["50 Больше", f"{SECRET} Вы угадали!"]
@@ -127,11 +123,7 @@ async def test_the_whole_server_on_one_page() -> None:
     serving = asyncio.ensure_future(names["main"]())
     url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
     async with wire(url) as player, wire(url) as other:
-        low, high, reply = 1, 100, ""
-        while reply != "Вы угадали!":
-            number = (low + high) // 2
-            reply = await player.ask({"guess": number})
-            low, high = (number + 1, high) if reply == "Меньше" else (low, number - 1)
+        number = await bisect(player)
         assert await other.hear() == f"Кто-то угадал число {number}!"
     serving.cancel()
     await asyncio.wait({serving})
