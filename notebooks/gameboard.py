@@ -251,10 +251,10 @@ def end_of_lesson(main: Part | None = None) -> Part:
 # --------------------------------------------------------------------------------------------------
 
 
-def paint_message(message: Message, mark: str = "") -> str:
+def paint_message(message: Message) -> str:
     """Paint one message as it travelled, with its meaning beside it."""
     words, meaning = html.escape(encode(message)), html.escape(explain(message))
-    return f"<p>{mark} {words} <small>{meaning}</small></p>"
+    return f"<p>{words} <small>{meaning}</small></p>"
 
 
 def colour(number: int) -> str:
@@ -273,14 +273,6 @@ def bars(values: dict[str, float], unit: str = "", full: float = 0) -> str:
         for number, (label, value) in enumerate(values.items())
     )
     return f'<div class="gg-bars">{rows}</div>'
-
-
-def states(names: Iterable[str], lit: int, note: str = "") -> str:
-    """Paint a circle of states as boxes; the lit one is framed, marked and explained."""
-    boxes = [f'<div class="gg-state">{html.escape(name)}</div>' for name in names]
-    boxes[lit] = boxes[lit].replace('gg-state">', 'gg-state gg-lit">● ')
-    circle = '<div class="gg-arrow">→</div>'.join(boxes) + '<div class="gg-arrow">↺</div>'
-    return f'<div class="gg-states">{circle}</div><p>{html.escape(note)}</p>'
 
 
 def poster(title: str, values: dict[str, float], unit: str = "") -> str:
@@ -325,22 +317,6 @@ class Live(Part):
         while True:
             self.picture.value = paint()
             await asyncio.sleep(1 / PAINTS_PER_SECOND)
-
-
-class Feed(Live):
-    """Show messages as they travel, the newest on top, with their meaning."""
-
-    def __init__(self, lines: int = 30) -> None:
-        self.lines: collections.deque[str] = collections.deque(maxlen=lines)
-        super().__init__(lambda: f'<div class="gg-results gg-feed">{"".join(self.lines)}</div>')
-
-    def sent(self, text: str) -> None:
-        """Note what a player has sent."""
-        self.lines.appendleft(f"<p>→ {html.escape(text)}</p>")
-
-    def received(self, message: Message) -> None:
-        """Note what a player has received; it can be the `on_message` of a player."""
-        self.lines.appendleft(paint_message(message, "←"))
 
 
 class Panel(Part):
@@ -675,7 +651,7 @@ class Board(Part):
         self.folded.layout.display = "flex" if self.more.value else "none"
 
     async def _fill(self, change: Any) -> None:
-        (self.view.add_class if self.full.value else self.view.remove_class)("gg-full")
+        (self.view.add_class if self.full.value else self.view.remove_class)("gg-screen")
         self.full.description = "Leave full screen" if self.full.value else "Full screen"
 
     async def _rename(self, _: Any) -> None:

@@ -63,7 +63,7 @@ async def test_serve_beyond_this_machine_warns_and_says_where_a_browser_plays() 
         _, _, log = await ended(process)
     port = url.replace("ws://127.0.0.1:", "")
     assert f"WARNING other machines can reach port {port}: no password" in log
-    assert re.search(rf"a browser plays on http://\d+\.\d+\.\d+\.\d+:{port}/$", log, re.MULTILINE)
+    assert re.search(rf"browsers play on http://\d+\.\d+\.\d+\.\d+:{port}/$", log, re.MULTILINE)
 
 
 async def test_serve_asks_the_system_for_a_connection_for_every_seat() -> None:

@@ -41,7 +41,6 @@ from gameboard import (
     paint_message,
     start_another,
     start_lesson,
-    states,
 )
 from guessgame import STRATEGIES, GameServer, Player, ServerGone, bisection, counting
 from hall import Hall
@@ -133,11 +132,6 @@ def test_bars_are_as_long_as_their_numbers() -> None:
     assert texts(painted) == ["Ada", "200 messages", "Bob", "50 messages", "&lt;b&gt;", "0 messages"]
     assert texts(bars({})) == []
     assert "width:0.0%" in bars({"nobody": 0})
-
-
-def test_the_state_of_a_game_is_marked_not_by_colour_alone() -> None:
-    shown = texts(states(["guessing", "pause"], 1, "wait & see"))
-    assert shown == ["guessing", "→", "● pause", "↺", "wait &amp; see"]
 
 
 async def test_a_live_picture_follows_what_it_shows_until_the_lesson_ends() -> None:
