@@ -122,7 +122,7 @@ async def test_the_button_at_the_end_stops_the_server_and_switches_off_the_contr
 
 
 def test_messages_have_their_meaning_beside_them() -> None:
-    assert texts(paint_message("Больше", "←"))[0] == "← &quot;Больше&quot;"
+    assert texts(paint_message("Больше"))[0] == "&quot;Больше&quot;"
     assert texts(paint_message({"client_id": 3, "wins": 2}))[1] == "The score of #3: 2."
 
 
