@@ -484,7 +484,7 @@ async def desks(server: GameServer) -> AsyncIterator[Desks]:
 
 def column(desks: Desks, name: str) -> list[str]:
     """Return what a column shows, the newest first: to whom a message went, then the message."""
-    cards = re.findall(r"<small>. (.*?), [0-9.]+&nbsp;s</small><br>(.*?)<br>", desks.columns[name].value)
+    cards = re.findall(r"<small>[↑↓⇊] ([^<]*), [0-9.]+&nbsp;s</small><br>(.*?)<br>", desks.columns[name].value)
     return [f"{whom}: {message}".replace("&quot;", '"') for whom, message in cards]
 
 
