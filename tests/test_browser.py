@@ -25,7 +25,6 @@ from jupyterlab import (
 )
 from kernels import FRESH_ROUND, Kernel
 
-
 # Each of these starts a kernel; on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(300)
 
