@@ -172,10 +172,17 @@ async def test_two_pages_and_a_player_in_python_play_a_round(open_page: Open) ->
             await words(page, NEW_GAME)
             await expect(page.locator("#bar")).to_have_attribute("aria-label", "still possible: 1 … 100")
             await expect(page.locator("#guesses li")).to_have_count(0)
-            await expect(page.locator("#countdown")).to_be_empty()
         await bob.guess(SECRET)
         await words(anna, "Игрок Боб угадал число 42!")
         await expect(anna.locator("#scores li")).to_have_text(["Аня (you)★ 1", "Боб★ 1"])
+
+
+async def test_a_new_game_leaves_nothing_of_the_countdown(open_page: Open) -> None:
+    async with game(pause=1) as server:
+        page = await open_page(server)
+        await type_guess(page, SECRET)
+        await words(page, NEW_GAME)
+        await expect(page.locator("#countdown")).to_be_empty()
 
 
 async def test_one_press_is_one_guess(server: GameServer, open_page: Open) -> None:
