@@ -332,7 +332,7 @@ class Panel(Part):
         super().__init__()
         self.results: collections.deque[str] = collections.deque(maxlen=lines)
         self.picture = widgets.HTML()
-        self._paint("<small>Press a button: what it brings appears here.</small>")
+        self._paint("<small>Press a button: the result appears here.</small>")
         self.buttons = {
             label: self.button(label, self._action(label, action), layout={"width": "auto"})
             for label, action in buttons.items()
