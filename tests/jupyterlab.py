@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import random
 import shutil
 import subprocess
@@ -136,8 +137,14 @@ def connect_to_kernel(lab: str, folder: Path, name: str) -> BlockingKernelClient
     client = BlockingKernelClient(connection_file=str(folder / "runtime" / f"kernel-{kernel['id']}.json"))
     client.load_connection_file()
     client.start_channels()
-    client.wait_for_ready(timeout=PATIENCE)
-    return client
+    # Not wait_for_ready(), which waits for a silence: a picture that is painted again and again leaves none.
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        client.kernel_info()
+        with contextlib.suppress(queue.Empty):
+            client.get_iopub_msg(timeout=1)
+            return client
+    raise RuntimeError("the kernel does not answer")
 
 
 def shut_down_kernel(lab: str, name: str) -> None:
