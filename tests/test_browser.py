@@ -66,9 +66,15 @@ def lesson(browser: Browser, lab: tuple[str, Path], name: str, *size: int) -> It
 
 
 @pytest.fixture(scope="module")
-def learner(browser: Browser, lab: tuple[str, Path]) -> Iterator[Learner]:
-    with lesson(browser, lab, "01_watch_bots_play", 1280, 720) as learner:
+def learner(browser: Browser, lab: tuple[str, Path], request: pytest.FixtureRequest) -> Iterator[Learner]:
+    """One who has the same lesson open for several tests; the first, if they name no other."""
+    with lesson(browser, lab, getattr(request, "param", "01_watch_bots_play"), 1280, 720) as learner:
         yield learner
+
+
+def in_lesson(*names: str) -> pytest.MarkDecorator:
+    """Say in which lesson a test looks; pytest runs those of one lesson one after the other."""
+    return pytest.mark.parametrize("learner", names, indirect=True)
 
 
 @pytest.fixture
@@ -285,6 +291,42 @@ def test_at_1000_pixels_too_the_board_is_whole_in_view(page: Page) -> None:
     wait_for_text(page, ".gg button", "Start the bots")
 
 
+def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:
+    played = learner.kernel.value("server.rounds_played")
+    with lesson(browser, lab, "04_rounds_and_resets") as other:
+        press(other.page, "Ada guesses right")
+        wait_for_text(other.page, ".gg-lit", "● pause")
+        assert other.kernel.value("server.rounds_played") == 1
+        assert other.kernel.value("server.url") != learner.kernel.value("server.url")
+    learner.page.locator(".gg input[placeholder='50']").fill("1")
+    button(learner.page, "Guess!")
+    assert learner.kernel.value("server.rounds_played") in (played, played + 1)
+
+
+def test_thirty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) -> None:
+    page = learner.page
+    press_until(page, "Seconds between guesses", "ArrowLeft", "0.0")
+    page.locator(".gg .widget-slider", has_text="Seconds between guesses").locator(".noUi-handle").focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    learner.kernel.wait_for("board.delay_slider.value == 3")
+
+
+def test_a_slider_moved_in_another_thread_acts_in_the_servers(learner: Learner) -> None:
+    learner.kernel.run(
+        "import threading\n"
+        "arrived, acted, here = [], [], threading.get_ident()\n"
+        "async def act(change): acted.append(threading.get_ident() == here)\n"
+        "board.delay_slider.observe(lambda change: arrived.append(threading.get_ident() == here), 'value')\n"
+        "_ = board.watched(board.delay_slider, act)"
+    )
+    press_until(learner.page, "Seconds between guesses", "ArrowLeft", "1.5")
+    learner.kernel.wait_for("board.delay_slider.value == 1.5 and len(acted) == len(arrived)")
+    assert learner.kernel.value("set(acted)") == {True}
+    if not version("ipykernel").startswith("6."):
+        assert False in learner.kernel.value("arrived"), "these kernels move sliders in another thread"
+
+
 def test_no_control_ran_into_an_error(page: Page) -> None:
     assert "".join(page.locator(".gg-trouble").all_text_contents()) == ""
     assert page.locator('[data-mime-type$="jupyter.error"]').count() == 0
@@ -304,64 +346,60 @@ def cut_off(page: Page, selector: str) -> list[str]:
     return [str(text) for text in found]
 
 
-def test_hello_websocket_shows_what_comes_back_frame_by_frame(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "02_hello_websocket") as learner:
-        page = learner.page
-        wait_for_text(page, ".jp-OutputArea-output", "101 Switching Protocols")
-        wait_for_text(page, ".jp-OutputArea-output", 'received: "Больше"')
-        press(page, "Send the guess")
-        wait_for_text(page, ".gg-by-server", "YOUR number is bigger than the secret one")
-        page.locator(".widget-slider .noUi-handle").focus()
-        for _ in range(8):
-            page.keyboard.press("ArrowLeft")
-        learner.kernel.wait_for("slider.value == 42")
-        press(page, "Send the guess")
-        wait_for_text(page, ".gg-by-server", "You guessed it!")
-        wait_for_text(page, ".gg-by-client", '{"guess": 42}')
-        wait_for_text(page, ".gg-by-server", '{"countdown": 3}')
-        press(page, "Send a new name")
-        wait_for_text(page, ".gg-by-server", "The score of You, who said 42: 1.")
-        press(page, "Send nonsense")
-        wait_for_text(page, ".gg-by-server", "This is not JSON")
-        for width in (1280, 1000):
-            page.set_viewport_size({"width": width, "height": 720})
-            page.wait_for_timeout(300)
-            assert cut_off(page, ".gg-frame, .gg-field, .gg-field b, .gg-field code, .gg-field span") == []
+@in_lesson("02_hello_websocket")
+def test_the_bytes_of_the_frames_are_those_that_travel(page: Page) -> None:
+    press(page, "Send the guess")
+    wait_for_text(page, ".gg-by-server", "Больше")
+    sent, reply = page.locator(".gg-by-client").first, page.locator(".gg-by-server").first
+    first, length, mask = (sent.locator(".gg-field b").nth(number).text_content() for number in range(3))
+    assert (first, length) == ("81", "8d")
+    travelled = bytes.fromhex(str(sent.locator(".gg-content code").text_content()))
+    clear = bytes(byte ^ bytes.fromhex(str(mask))[index % 4] for index, byte in enumerate(travelled))
+    assert json.loads(clear) == {"guess": 50}
+    assert sent.locator(".gg-content b").text_content() == clear.decode()
+    assert [reply.locator(".gg-field b").nth(number).text_content() for number in range(2)] == ["81", "0e"]
+    assert bytes.fromhex(str(reply.locator(".gg-content code").text_content())) == '"Больше"'.encode()
+    assert page.locator(".gg-by-server .gg-mask").count() == 0
+    assert page.locator(".gg-by-client .gg-mask").count() == page.locator(".gg-by-client").count() > 0
+    left, right = sent.bounding_box(), reply.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] < right["x"], "who speaks is told by the side, too"
+    assert left["x"] + left["width"] < right["x"] + right["width"]
+    assert sent.locator("em").text_content() == "client → server"
+    assert reply.locator("em").text_content() == "server → client"
 
 
-def test_the_bytes_of_the_frames_are_those_that_travel(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "02_hello_websocket") as learner:
-        page = learner.page
-        press(page, "Send the guess")
-        wait_for_text(page, ".gg-by-server", "Больше")
-        sent, reply = page.locator(".gg-by-client").first, page.locator(".gg-by-server").first
-        first, length, mask = (sent.locator(".gg-field b").nth(number).text_content() for number in range(3))
-        assert (first, length) == ("81", "8d")
-        travelled = bytes.fromhex(str(sent.locator(".gg-content code").text_content()))
-        clear = bytes(byte ^ bytes.fromhex(str(mask))[index % 4] for index, byte in enumerate(travelled))
-        assert json.loads(clear) == {"guess": 50}
-        assert sent.locator(".gg-content b").text_content() == clear.decode()
-        assert [reply.locator(".gg-field b").nth(number).text_content() for number in range(2)] == ["81", "0e"]
-        assert bytes.fromhex(str(reply.locator(".gg-content code").text_content())) == '"Больше"'.encode()
-        assert page.locator(".gg-by-server .gg-mask").count() == 0
-        assert page.locator(".gg-by-client .gg-mask").count() == page.locator(".gg-by-client").count() > 0
-        left, right = sent.bounding_box(), reply.bounding_box()
-        assert left is not None
-        assert right is not None
-        assert left["x"] < right["x"], "who speaks is told by the side, too"
-        assert left["x"] + left["width"] < right["x"] + right["width"]
-        assert sent.locator("em").text_content() == "client → server"
-        assert reply.locator("em").text_content() == "server → client"
+@in_lesson("02_hello_websocket")
+def test_hello_websocket_shows_what_comes_back_frame_by_frame(page: Page, learner: Learner) -> None:
+    wait_for_text(page, ".jp-OutputArea-output", "101 Switching Protocols")
+    wait_for_text(page, ".jp-OutputArea-output", 'received: "Больше"')
+    press(page, "Send the guess")
+    wait_for_text(page, ".gg-by-server", "YOUR number is bigger than the secret one")
+    page.locator(".widget-slider .noUi-handle").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+    learner.kernel.wait_for("slider.value == 42")
+    press(page, "Send the guess")
+    wait_for_text(page, ".gg-by-server", "You guessed it!")
+    wait_for_text(page, ".gg-by-client", '{"guess": 42}')
+    wait_for_text(page, ".gg-by-server", '{"countdown": 3}')
+    press(page, "Send a new name")
+    wait_for_text(page, ".gg-by-server", "The score of You, who said 42: 1.")
+    press(page, "Send nonsense")
+    wait_for_text(page, ".gg-by-server", "This is not JSON")
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_timeout(300)
+        assert cut_off(page, ".gg-frame, .gg-field, .gg-field b, .gg-field code, .gg-field span") == []
 
 
 @pytest.fixture
-def desks(browser: Browser, lab: tuple[str, Path]) -> Iterator[Learner]:
-    """Lesson 3, on the screen of a lecture hall, when all that came with joining has been shown."""
-    with lesson(browser, lab, "03_broadcasting") as learner:
-        learner.page.set_viewport_size({"width": 1280, "height": 720})
-        learner.kernel.wait_for("not any(desks.held.values())")
-        wait_for_text(learner.page, ".gg-told", "to Bob: ")
-        yield learner
+def desks(learner: Learner) -> Learner:
+    """Lesson 3, when all that came before has been shown."""
+    learner.kernel.wait_for("not any(desks.held.values())")
+    wait_for_text(learner.page, ".gg-told", "to ")
+    return learner
 
 
 # Notes what flies, however short it can be seen: for each message the desks, the kind, and the words.
@@ -404,6 +442,7 @@ def announced(words: str, *desks: int) -> list[list[object]]:
     return [[desk, "gg-announcement-flies", f"⇊ {words}"] for desk in desks]
 
 
+@in_lesson("03_broadcasting")
 def test_a_guess_and_its_reply_fly_at_one_desk_and_an_announcement_to_the_others(desks: Learner) -> None:
     page = desks.page
     page.evaluate(NOTE_FLIGHTS)
@@ -432,6 +471,7 @@ def test_a_guess_and_its_reply_fly_at_one_desk_and_an_announcement_to_the_others
     assert [text.count('{"countdown"') for text in shown] == [1] * 4, "one box that counts"
 
 
+@in_lesson("03_broadcasting")
 def test_a_win_can_be_watched_message_by_message(desks: Learner) -> None:
     page = desks.page
     page.locator(".gg input[type=checkbox]").check()
@@ -466,31 +506,38 @@ def test_a_win_can_be_watched_message_by_message(desks: Learner) -> None:
         assert rests_above == (kind == "guess"), "a guess ends at the server, the others at a desk"
         assert page.evaluate(PLACES) == places
     page.locator(".gg input[type=checkbox]").uncheck()
+    desks.kernel.wait_for("not desks.slow.value and not any(desks.held.values())")
     wait_for_text(page, ".gg-inbox", "Новая игра началась!")
     assert page.evaluate(PLACES) == places
 
 
+@in_lesson("03_broadcasting")
 def test_bob_asleep_lets_the_backlog_grow_until_he_is_cut_off(desks: Learner) -> None:
     page = desks.page
+    tops = "() => new Set([...document.querySelectorAll('.gg-inbox')].map(e => e.getBoundingClientRect().top)).size"
+    places = {}
+    for width in (1000, 1280):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        places[width] = places_at_rest(page)
+    press(page, "Bob falls asleep")
+    wait_for_text(page, ".gg-server", "of 64 KiB")
+    page.wait_for_function("() => document.querySelector('.gg-pile i').offsetWidth > 0")
+    wait_for_text(page, ".gg-server", "✂ Bob is cut off: ")
+    wait_for_text(page, ".gg", "Bob · cut off")
     for width in (1280, 1000):
         page.set_viewport_size({"width": width, "height": 720})
         page.wait_for_function("width => innerWidth === width", arg=width)
-        places = places_at_rest(page)
-        press(page, "Bob falls asleep")
-        wait_for_text(page, ".gg-server", "of 64 KiB")
-        page.wait_for_function("() => document.querySelector('.gg-pile i').offsetWidth > 0")
-        wait_for_text(page, ".gg-server", "✂ Bob is cut off: ")
-        wait_for_text(page, ".gg", "Bob · cut off")
+        assert [place[1:] for place in places_at_rest(page)] == [place[1:] for place in places[width]]
         page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # a frame may catch words between two widths
-        assert [place[1:] for place in places_at_rest(page)] == [place[1:] for place in places]
-        tops = "() => new Set([...document.querySelectorAll('.gg-inbox')].map(e => e.getBoundingClientRect().top)).size"
         page.wait_for_function(f"() => ({tops})() === 1")  # side by side
-        press(page, "Wake Bob up")
-        desks.kernel.wait_for("[client.name for client in server.clients.values()][-1] == 'Bob'")
-        desks.kernel.wait_for("not any(desks.held.values())")
-        page.wait_for_function(f"() => ({CUT_OFF})().length === 0")
+    press(page, "Wake Bob up")
+    desks.kernel.wait_for("[client.name for client in server.clients.values()][-1] == 'Bob'")
+    desks.kernel.wait_for("not any(desks.held.values())")
+    page.wait_for_function(f"() => ({CUT_OFF})().length === 0")
 
 
+@in_lesson("03_broadcasting")
 def test_everybody_stops_with_bob_unless_nobody_waits(desks: Learner) -> None:
     page = desks.page
     halls = page.locator(".gg:has(> .widget-html .gg-clock)")
@@ -510,297 +557,237 @@ def test_everybody_stops_with_bob_unless_nobody_waits(desks: Learner) -> None:
         assert page.evaluate(CUT_OFF) == []
 
 
-def test_the_states_of_a_game_light_up(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "04_rounds_and_resets") as learner:
-        page = learner.page
-        wait_for_text(page, ".gg-lit", "● guessing")
-        page.locator(".widget-slider .noUi-handle").first.focus()
-        for _ in range(6):
-            page.keyboard.press("ArrowLeft")
-        learner.kernel.wait_for("server.pause == 2")
-        press(page, "Ada guesses right")
-        wait_for_text(page, ".gg-lit", "● pause")
-        press(page, "Bob guesses wrong")
-        wait_for_text(page, ".gg-results", "The round is over: wait for the new game")
-        wait_for_text(page, ".gg-lit", "● new number")
-        wait_for_text(page, ".gg-lit", "● guessing")
-        learner.kernel.run("server.pause = 60")
-        press(page, "Both right at once")
-        wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
-        press(page, "Both right at once")
-        wait_for_text(page, ".gg-results", "Nobody has won: the round is over already.")
-        wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2: not yet")
-
-
-def test_each_state_is_seen_without_a_pause_and_the_boxes_keep_their_place(
-    browser: Browser, lab: tuple[str, Path]
-) -> None:
-    with lesson(browser, lab, "04_rounds_and_resets") as learner:
-        page = learner.page
-        page.set_viewport_size({"width": 1280, "height": 720})
-        learner.kernel.run("server.pause = 0")
-        wait_for_text(page, ".gg-lit", "● guessing")
-        page.locator(".gg-circle").evaluate("e => e.closest('.jp-Cell').scrollIntoView()")
-        # After each change of the page: which box is lit, and where everything is.
-        page.evaluate(
-            """() => {
-                window.seen = [], window.places = new Set();
-                const look = () => {
-                    const state = document.querySelector(".gg-lit b")?.textContent;
-                    if (state && state !== window.seen.at(-1)) window.seen.push(state);
-                    const boxes = [...document.querySelectorAll(".gg-box, .gg-way, .gg-now")];
-                    if (boxes.length) window.places.add(boxes.map(
-                        e => `${e.offsetLeft} ${e.offsetTop} ${e.offsetWidth} ${e.offsetHeight}`).join());
-                };
-                new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
-                look();
-            }"""
-        )
-        press(page, "Bob guesses right")
-        page.wait_for_function("() => window.seen.length >= 4")
-        assert page.evaluate("window.seen") == ["● guessing", "● pause", "● new number", "● guessing"]
-        learner.kernel.run("server.pause = 10")
-        press(page, "Ada guesses right")
-        wait_for_text(page, ".gg-lit strong", "10")
-        assert len(page.evaluate("[...window.places]")) == 1
-        for width in (1280, 1000):
-            page.set_viewport_size({"width": width, "height": 720})
-            page.wait_for_timeout(300)
-            assert cut_off(page, ".gg-box, .gg-box b, .gg-box span, .gg-way span, .gg-now, .gg button") == []
-
-
-def test_the_race_is_seen_line_by_line(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "04_rounds_and_resets") as learner:
-        page = learner.page
-        races = [page.locator(".gg", has=page.locator(".gg-race")).nth(number) for number in range(2)]
-
-        def step(race: Locator, said: str) -> None:
-            race.locator("button", has_text="Next step").click()
-            race.locator(".gg-said", has_text=said).wait_for()
-
-        def where(race: Locator) -> list[str]:
-            return race.locator(".gg-here").all_text_contents()
-
-        assert where(races[0]) == ["▶    if game.over:", "▷    if game.over:"]
-        for name in ("Ada", "Bob"):
-            step(races[0], f"{name} asks: game.over? The answer is no.")
-            step(races[0], f"{name} asks: number != 42? The answer is no.")
-            step(races[0], f"{name} has to wait at the await.")
-        assert where(races[0]) == ["▶    await game.save_the_score()", "‖    await game.save_the_score()"]
-        assert races[0].locator(".gg-facts").text_content() == "game.over = Falsegame.saved = 0"
-        for said in ("Ada's await is over", "Ada did: game.over = True", "Ada is done", "Bob's await is over"):
-            step(races[0], said)
-        assert where(races[0]) == ["▶    game.over = True"]
-        step(races[0], "Bob did: game.over = True")
-        step(races[0], "Bob is done: “won”. 2 winners!")
-        for width in (1280, 1000):
-            page.set_viewport_size({"width": width, "height": 720})
-            page.wait_for_timeout(300)
-            assert cut_off(page, ".gg-lane, .gg-lane p, .gg-lane h4, .gg-facts, .gg-said") == []
-        races[1].locator("button", has_text="one solution").click()
-        races[1].locator(".gg-lane", has_text="async def solution").first.wait_for()
-        for said in ("game.over", "number", "Ada did: game.over = True", "Ada has to wait", "The answer is yes"):
-            step(races[1], said)
-        step(races[1], "Bob is done: “too late”.")
-        step(races[1], "Ada's await is over")
-        step(races[1], "One winner, Ada")
-
-
-def test_what_goes_wrong_is_answered_and_survived(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "05_when_things_go_wrong") as learner:
-        page = learner.page
-        for message, meaning in (("hello", "This is not JSON"), ("[42]", "not a JSON object"), ("{}", "neither")):
-            press(page, message)
-            wait_for_text(page, ".gg-results", meaning)
-        wait_for_text(page, ".widget-html-content", "● Ada is still connected.")
-        press(page, "politely")
-        wait_for_text(page, ".gg-results", "let a guest join first")
-        remember_what_is_shown(page)
-        for number, (way, end) in enumerate(
-            (
-                ("politely", "✕ left with a goodbye (close code 1000)"),
-                ("vanish", "✕ gone, without a goodbye"),
-                ("fall silent", "✕ is silent and is cut off"),
-            ),
-            1,
-        ):
-            press(page, "A guest joins")
-            wait_for_row(page, f"Guest {number} #", "● here")
-            press(page, way)
-            wait_for_row(page, f"Guest {number} #", end)
-        wait_for_row(page, "Guest 3 #", "? no answer")
-        press(page, "Stop the server")
-        wait_for_text(page, ".widget-html-content", "Eve: waiting for the server")
-        wait_for_row(page, "Eve #", "✕ sent home: the server stopped")
-        press(page, "Start the server")
-        wait_for_text(page, ".widget-html-content", "Eve: here")
-        press(page, "Let in a sleeper")
-        wait_for_text(page, ".gg-results", "Ada is still here.")
-        wait_for_row(page, "Sleeper #", "▮ does not read")
-        wait_for_row(page, "Sleeper #", "✕ does not read and is cut off")
-
-
-def test_the_event_loop_is_seen_to_stand_still_and_a_click_tells_where_it_arrives(
-    browser: Browser, lab: tuple[str, Path]
-) -> None:
-    with lesson(browser, lab, "06_event_loop") as learner:
-        page = learner.page
-        wait_for_text(page, ".jp-OutputArea-output", "RuntimeError: asyncio.run() cannot be called")
-        wait_for_text(page, ".jp-OutputArea-output", "Round 3:")
-        page.wait_for_selector(".gg-heart i", state="attached")
-        remember_what_is_shown(page)
-        press(page, "time.sleep(2)")
-        wait_for_text(page, ".gg-results", "time.sleep(2)0 ticks came through")
-        page.wait_for_function("() => shown.some(text => /Ada's replies.*loop stood still for [2-9]/.test(text))")
-        press(page, "await asyncio.sleep(2)")
-        page.wait_for_function(
-            """() => [...document.querySelectorAll(".gg-results")].some(
-                e => /await asyncio.sleep\\(2\\)[1-9]\\d* ticks came through/.test(e.textContent))"""
-        )
-        press(page, "Where am I?")
-        wait_for_text(page, ".gg-lit", "thread")
-        press(page, "Count the ticks")
-        wait_for_text(page, ".gg-results", "Count the ticks")
-        press(page, "Go wrong")
-        wait_for_text(page, ".gg-results", "ValueError: you see me, don't you?")
-
-
-def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(
-    browser: Browser, lab: tuple[str, Path]
-) -> None:
-    with lesson(browser, lab, "07_write_your_own_bot") as learner:
-        page = learner.page
-        outputs = page.locator(".jp-OutputArea-output").all_text_contents()
-        assert sum("not yet" in output for output in outputs) == 4
-        found = [re.sub(r"\s+", " ", bar) for bar in page.locator(".gg-bar", has_text="guess").all_text_contents()]
-        assert [bar.replace(" found", "") for bar in found] == [
-            f"guess {number}{count}" for number, count in enumerate((1, 2, 4, 8, 16, 32, 37), 1)
-        ]
-        wait_for_text(page, "big", "0 of 400 rounds")
-        press(page, "Play 400 rounds")
-        press(page, "Play 400 rounds")
-        wait_for_text(page, ".gg-results", "one tournament at a time")
-        wait_for_text(page, ".gg-results", "over: bisection ")
-        wait_for_text(page, "big", "400 of 400 rounds")
-        wait_for_text(page, ".gg-bar", "bisection")
-
-
-def test_a_page_and_a_program_play_side_by_side(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "08_a_page_is_a_client") as learner:
-        page, kernel = learner.page, learner.kernel
-        frame = page.frame_locator("iframe")
-        kernel.run("server.draw = lambda low, high: 77\nserver.begin_round()")
-        frame.locator("#guess").fill("50")
-        frame.locator("#send").click()
-        wait_for_text(page, ".gg-overheard", "page #2 → server")
-        wait_for_text(page, ".gg-overheard", '{"guess":50}')
-        frame.locator("#words", has_text="Меньше").wait_for()
-        press(page, "Ada guesses")
-        kernel.wait_for("ada.last_guess == 50")
-        last_two = "[words for _, who, words, _ in server.overheard if {!r} in who][-2:]"
-        for player in ("page #2", "Python Ada"):
-            guess, reply = kernel.value(last_two.format(player))
-            assert (json.loads(guess), reply) == ({"guess": 50}, '"Меньше"')
-        press(page, "Ada peeks")
-        frame.locator("#words", has_text="Игрок Ada угадал число 77!").wait_for()
-        wait_for_text(page, ".gg-overheard p:not(.gg-python)", "server → Python Ada, page #2")
-        wait_for_text(page, ".gg-overheard .gg-python", "Python Ada → server")
-        press(page, "evil.example")
-        wait_for_text(page, ".gg-results", "The open server: ✓ welcome! The guarded one: ✕ HTTP 403")
-        wait_for_text(page, ".jp-RenderedMarkdown pre", "new WebSocket(")
-
-
-def test_a_class_plays_on_one_server(browser: Browser, lab: tuple[str, Path]) -> None:
-    with lesson(browser, lab, "09_a_whole_class") as learner:
-        page = learner.page
-        wait_for_text(page, ".gg-join", learner.kernel.value("server.page"))
-        page.locator(".widget-text input").fill("Somebody")
-        page.keyboard.press("Tab")
-        learner.kernel.wait_for("name.value == 'Somebody'")
-        press(page, "Take this name")
-        wait_for_text(page, ".gg-results", "The score of Somebody: 0.")
-        press(page, "A classmate comes in")
-        wait_for_text(page, ".gg-results", "bisection")
-        learner.kernel.run("await you.guess(server.round.secret)")
-        wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
-        wait_for_text(page, ".gg-bar", "Somebody #")
-        wait_for_text(page, ".gg-hall h1", "5…")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "05_when_things_go_wrong",
-        "06_event_loop",
-        "07_write_your_own_bot",
-        "08_a_page_is_a_client",
-        "09_a_whole_class",
-    ],
-)
-def test_no_text_is_cut_and_a_picture_is_seen_while_its_buttons_are_pressed(
-    browser: Browser, lab: tuple[str, Path], name: str
-) -> None:
-    with lesson(browser, lab, name) as learner:
-        page = learner.page
-        for width in (1280, 1000):
-            page.set_viewport_size({"width": width, "height": 720})
-            page.wait_for_timeout(300)
-            cut = page.evaluate(
-                """() => {
-                    const controls = ".gg button, .gg .widget-label";
-                    const pictures = ".gg-bar span, .gg-bar b, .gg-heart b, .gg-life span";
-                    return [...document.querySelectorAll(`${controls}, ${pictures}`)]
-                        .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline")
-                        .map(e => `${e.className}: ${e.textContent}`);
-                }"""
-            )
-            assert cut == [], width
-        page.set_viewport_size({"width": 1280, "height": 720})
-        page.wait_for_timeout(300)
-        too_high = page.evaluate(
-            """() => {
-                const room = document.querySelector(".jp-NotebookPanel-notebook").clientHeight;
-                return [...document.querySelectorAll(".jp-OutputArea-output:has(.gg button)")]
-                    .map(e => [e.offsetHeight, e.textContent, room]).filter(([height]) => height > room);
-            }"""
-        )
-        assert too_high == []
-
-
-def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:
-    played = learner.kernel.value("server.rounds_played")
-    with lesson(browser, lab, "04_rounds_and_resets") as other:
-        press(other.page, "Ada guesses right")
-        wait_for_text(other.page, ".gg-lit", "● pause")
-        assert other.kernel.value("server.rounds_played") == 1
-        assert other.kernel.value("server.url") != learner.kernel.value("server.url")
-    learner.page.locator(".gg input[placeholder='50']").fill("1")
-    button(learner.page, "Guess!")
-    assert learner.kernel.value("server.rounds_played") in (played, played + 1)
-
-
-def test_thirty_quick_presses_of_a_key_end_at_the_last_value(learner: Learner) -> None:
-    page = learner.page
-    press_until(page, "Seconds between guesses", "ArrowLeft", "0.0")
-    page.locator(".gg .widget-slider", has_text="Seconds between guesses").locator(".noUi-handle").focus()
-    for _ in range(30):
-        page.keyboard.press("ArrowRight")
-    learner.kernel.wait_for("board.delay_slider.value == 3")
-
-
-def test_a_slider_moved_in_another_thread_acts_in_the_servers(learner: Learner) -> None:
-    learner.kernel.run(
-        "import threading\n"
-        "arrived, acted, here = [], [], threading.get_ident()\n"
-        "async def act(change): acted.append(threading.get_ident() == here)\n"
-        "board.delay_slider.observe(lambda change: arrived.append(threading.get_ident() == here), 'value')\n"
-        "_ = board.watched(board.delay_slider, act)"
+@in_lesson("04_rounds_and_resets")
+def test_each_state_is_seen_without_a_pause_and_the_boxes_keep_their_place(page: Page, learner: Learner) -> None:
+    page.set_viewport_size({"width": 1280, "height": 720})
+    learner.kernel.run("server.pause = 0")
+    wait_for_text(page, ".gg-lit", "● guessing")
+    page.locator(".gg-circle").evaluate("e => e.closest('.jp-Cell').scrollIntoView()")
+    # After each change of the page: which box is lit, and where everything is.
+    page.evaluate(
+        """() => {
+            window.seen = [], window.places = new Set();
+            const look = () => {
+                const state = document.querySelector(".gg-lit b")?.textContent;
+                if (state && state !== window.seen.at(-1)) window.seen.push(state);
+                const boxes = [...document.querySelectorAll(".gg-box, .gg-way, .gg-now")];
+                if (boxes.length) window.places.add(boxes.map(
+                    e => `${e.offsetLeft} ${e.offsetTop} ${e.offsetWidth} ${e.offsetHeight}`).join());
+            };
+            new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+            look();
+        }"""
     )
-    press_until(learner.page, "Seconds between guesses", "ArrowLeft", "1.5")
-    learner.kernel.wait_for("board.delay_slider.value == 1.5 and len(acted) == len(arrived)")
-    assert learner.kernel.value("set(acted)") == {True}
-    if not version("ipykernel").startswith("6."):
-        assert False in learner.kernel.value("arrived"), "these kernels move sliders in another thread"
+    press(page, "Bob guesses right")
+    page.wait_for_function("() => window.seen.length >= 4")
+    assert page.evaluate("window.seen") == ["● guessing", "● pause", "● new number", "● guessing"]
+    learner.kernel.run("server.pause = 10")
+    press(page, "Ada guesses right")
+    wait_for_text(page, ".gg-lit strong", "10")
+    assert len(page.evaluate("[...window.places]")) == 1
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_timeout(300)
+        assert cut_off(page, ".gg-box, .gg-box b, .gg-box span, .gg-way span, .gg-now, .gg button") == []
+
+
+@in_lesson("04_rounds_and_resets")
+def test_the_race_is_seen_line_by_line(page: Page) -> None:
+    races = [page.locator(".gg", has=page.locator(".gg-race")).nth(number) for number in range(2)]
+
+    def step(race: Locator, said: str) -> None:
+        race.locator("button", has_text="Next step").click()
+        race.locator(".gg-said", has_text=said).wait_for()
+
+    def where(race: Locator) -> list[str]:
+        return race.locator(".gg-here").all_text_contents()
+
+    assert where(races[0]) == ["▶    if game.over:", "▷    if game.over:"]
+    for name in ("Ada", "Bob"):
+        step(races[0], f"{name} asks: game.over? The answer is no.")
+        step(races[0], f"{name} asks: number != 42? The answer is no.")
+        step(races[0], f"{name} has to wait at the await.")
+    assert where(races[0]) == ["▶    await game.save_the_score()", "‖    await game.save_the_score()"]
+    assert races[0].locator(".gg-facts").text_content() == "game.over = Falsegame.saved = 0"
+    for said in ("Ada's await is over", "Ada did: game.over = True", "Ada is done", "Bob's await is over"):
+        step(races[0], said)
+    assert where(races[0]) == ["▶    game.over = True"]
+    step(races[0], "Bob did: game.over = True")
+    step(races[0], "Bob is done: “won”. 2 winners!")
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_timeout(300)
+        assert cut_off(page, ".gg-lane, .gg-lane p, .gg-lane h4, .gg-facts, .gg-said") == []
+    races[1].locator("button", has_text="one solution").click()
+    races[1].locator(".gg-lane", has_text="async def solution").first.wait_for()
+    for said in ("game.over", "number", "Ada did: game.over = True", "Ada has to wait", "The answer is yes"):
+        step(races[1], said)
+    step(races[1], "Bob is done: “too late”.")
+    step(races[1], "Ada's await is over")
+    step(races[1], "One winner, Ada")
+
+
+@in_lesson("04_rounds_and_resets")
+def test_the_states_of_a_game_light_up(page: Page, learner: Learner) -> None:
+    wait_for_text(page, ".gg-lit", "● guessing")
+    page.locator(".widget-slider .noUi-handle").first.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    learner.kernel.wait_for("server.pause == 2")
+    press(page, "Ada guesses right")
+    wait_for_text(page, ".gg-lit", "● pause")
+    press(page, "Bob guesses wrong")
+    wait_for_text(page, ".gg-results", "The round is over: wait for the new game")
+    wait_for_text(page, ".gg-lit", "● new number")
+    wait_for_text(page, ".gg-lit", "● guessing")
+    learner.kernel.run("server.pause = 60")
+    press(page, "Both right at once")
+    wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
+    press(page, "Both right at once")
+    wait_for_text(page, ".gg-results", "Nobody has won: the round is over already.")
+    wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2: not yet")
+
+
+@in_lesson("05_when_things_go_wrong")
+def test_what_goes_wrong_is_answered_and_survived(page: Page) -> None:
+    for message, meaning in (("hello", "This is not JSON"), ("[42]", "not a JSON object"), ("{}", "neither")):
+        press(page, message)
+        wait_for_text(page, ".gg-results", meaning)
+    wait_for_text(page, ".widget-html-content", "● Ada is still connected.")
+    press(page, "politely")
+    wait_for_text(page, ".gg-results", "let a guest join first")
+    remember_what_is_shown(page)
+    for number, (way, end) in enumerate(
+        (
+            ("politely", "✕ left with a goodbye (close code 1000)"),
+            ("vanish", "✕ gone, without a goodbye"),
+            ("fall silent", "✕ is silent and is cut off"),
+        ),
+        1,
+    ):
+        press(page, "A guest joins")
+        wait_for_row(page, f"Guest {number} #", "● here")
+        press(page, way)
+        wait_for_row(page, f"Guest {number} #", end)
+    wait_for_row(page, "Guest 3 #", "? no answer")
+    press(page, "Stop the server")
+    wait_for_text(page, ".widget-html-content", "Eve: waiting for the server")
+    wait_for_row(page, "Eve #", "✕ sent home: the server stopped")
+    press(page, "Start the server")
+    wait_for_text(page, ".widget-html-content", "Eve: here")
+    press(page, "Let in a sleeper")
+    wait_for_text(page, ".gg-results", "Ada is still here.")
+    wait_for_row(page, "Sleeper #", "▮ does not read")
+    wait_for_row(page, "Sleeper #", "✕ does not read and is cut off")
+
+
+@in_lesson("06_event_loop")
+def test_the_event_loop_is_seen_to_stand_still_and_a_click_tells_where_it_arrives(page: Page) -> None:
+    wait_for_text(page, ".jp-OutputArea-output", "RuntimeError: asyncio.run() cannot be called")
+    wait_for_text(page, ".jp-OutputArea-output", "Round 3:")
+    page.wait_for_selector(".gg-heart i", state="attached")
+    remember_what_is_shown(page)
+    press(page, "time.sleep(2)")
+    wait_for_text(page, ".gg-results", "time.sleep(2)0 ticks came through")
+    page.wait_for_function("() => shown.some(text => /Ada's replies.*loop stood still for [2-9]/.test(text))")
+    press(page, "await asyncio.sleep(2)")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".gg-results")].some(
+            e => /await asyncio.sleep\\(2\\)[1-9]\\d* ticks came through/.test(e.textContent))"""
+    )
+    press(page, "Where am I?")
+    wait_for_text(page, ".gg-lit", "thread")
+    press(page, "Count the ticks")
+    wait_for_text(page, ".gg-results", "Count the ticks")
+    press(page, "Go wrong")
+    wait_for_text(page, ".gg-results", "ValueError: you see me, don't you?")
+
+
+@in_lesson("07_write_your_own_bot")
+def test_an_untouched_exercise_says_not_yet_and_a_tournament_can_be_played(page: Page) -> None:
+    outputs = page.locator(".jp-OutputArea-output").all_text_contents()
+    assert sum("not yet" in output for output in outputs) == 4
+    found = [re.sub(r"\s+", " ", bar) for bar in page.locator(".gg-bar", has_text="guess").all_text_contents()]
+    assert [bar.replace(" found", "") for bar in found] == [
+        f"guess {number}{count}" for number, count in enumerate((1, 2, 4, 8, 16, 32, 37), 1)
+    ]
+    wait_for_text(page, "big", "0 of 400 rounds")
+    press(page, "Play 400 rounds")
+    press(page, "Play 400 rounds")
+    wait_for_text(page, ".gg-results", "one tournament at a time")
+    wait_for_text(page, ".gg-results", "over: bisection ")
+    wait_for_text(page, "big", "400 of 400 rounds")
+    wait_for_text(page, ".gg-bar", "bisection")
+
+
+@in_lesson("08_a_page_is_a_client")
+def test_a_page_and_a_program_play_side_by_side(page: Page, learner: Learner) -> None:
+    kernel = learner.kernel
+    frame = page.frame_locator("iframe")
+    kernel.run("server.draw = lambda low, high: 77\nserver.begin_round()")
+    frame.locator("#guess").fill("50")
+    frame.locator("#send").click()
+    wait_for_text(page, ".gg-overheard", "page #2 → server")
+    wait_for_text(page, ".gg-overheard", '{"guess":50}')
+    frame.locator("#words", has_text="Меньше").wait_for()
+    press(page, "Ada guesses")
+    kernel.wait_for("ada.last_guess == 50")
+    last_two = "[words for _, who, words, _ in server.overheard if {!r} in who][-2:]"
+    for player in ("page #2", "Python Ada"):
+        guess, reply = kernel.value(last_two.format(player))
+        assert (json.loads(guess), reply) == ({"guess": 50}, '"Меньше"')
+    press(page, "Ada peeks")
+    frame.locator("#words", has_text="Игрок Ada угадал число 77!").wait_for()
+    wait_for_text(page, ".gg-overheard p:not(.gg-python)", "server → Python Ada, page #2")
+    wait_for_text(page, ".gg-overheard .gg-python", "Python Ada → server")
+    press(page, "evil.example")
+    wait_for_text(page, ".gg-results", "The open server: ✓ welcome! The guarded one: ✕ HTTP 403")
+    wait_for_text(page, ".jp-RenderedMarkdown pre", "new WebSocket(")
+
+
+@in_lesson("09_a_whole_class")
+def test_a_class_plays_on_one_server(page: Page, learner: Learner) -> None:
+    wait_for_text(page, ".gg-join", learner.kernel.value("server.page"))
+    page.locator(".widget-text input").fill("Somebody")
+    page.keyboard.press("Tab")
+    learner.kernel.wait_for("name.value == 'Somebody'")
+    press(page, "Take this name")
+    wait_for_text(page, ".gg-results", "The score of Somebody: 0.")
+    press(page, "A classmate comes in")
+    wait_for_text(page, ".gg-results", "bisection")
+    learner.kernel.run("await you.guess(server.round.secret)")
+    wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
+    wait_for_text(page, ".gg-bar", "Somebody #")
+    wait_for_text(page, ".gg-hall h1", "5…")
+
+
+@in_lesson(
+    "05_when_things_go_wrong", "06_event_loop", "07_write_your_own_bot", "08_a_page_is_a_client", "09_a_whole_class"
+)
+def test_no_text_is_cut_and_a_picture_is_seen_while_its_buttons_are_pressed(page: Page) -> None:
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_timeout(300)
+        cut = page.evaluate(
+            """() => {
+                const controls = ".gg button, .gg .widget-label";
+                const pictures = ".gg-bar span, .gg-bar b, .gg-heart b, .gg-life span";
+                return [...document.querySelectorAll(`${controls}, ${pictures}`)]
+                    .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline")
+                    .map(e => `${e.className}: ${e.textContent}`);
+            }"""
+        )
+        assert cut == [], width
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.wait_for_timeout(300)
+    too_high = page.evaluate(
+        """() => {
+            const room = document.querySelector(".jp-NotebookPanel-notebook").clientHeight;
+            return [...document.querySelectorAll(".jp-OutputArea-output:has(.gg button)")]
+                .map(e => [e.offsetHeight, e.textContent, room]).filter(([height]) => height > room);
+        }"""
+    )
+    assert too_high == []
 
 
 def test_the_board_works_with_comms_over_subshells_switched_off(
@@ -820,20 +807,23 @@ def test_the_board_works_with_comms_over_subshells_switched_off(
             wait_for_text(learner.page, ".gg-name", "Fay")
 
 
-def test_a_kernel_restarted_in_the_middle_of_a_game_plays_again(browser: Browser, lab: tuple[str, Path]) -> None:
+@in_lesson("04_rounds_and_resets")
+def test_a_kernel_restarted_in_the_middle_of_a_game_plays_again(
+    page: Page, learner: Learner, lab: tuple[str, Path]
+) -> None:
     address, folder = lab
     name = "04_rounds_and_resets"
-    with lesson(browser, lab, name) as learner:
-        press(learner.page, "Ada guesses right")
-        wait_for_text(learner.page, ".gg-lit", "● pause")
-        old = learner.kernel.value("server.url")
-        learner.page.locator('.lm-MenuBar-itemLabel:text-is("Kernel")').click()
-        learner.page.locator('.lm-Menu-item[data-command="kernelmenu:restart-and-clear"]').click()
-        learner.page.locator(".jp-Dialog button.jp-mod-warn").click()
-        learner.page.wait_for_function("() => !document.querySelector('.jp-OutputArea-child')")
-        wait_for_kernel(learner.page, address, name)
-        run_all_cells(learner.page)
-        wait_for_text(learner.page, ".gg-lit", "● guessing")
-        client = connect_to_kernel(address, folder, name)  # the old one may have missed that the kernel is another now
-        assert Kernel(client).value("server.url") != old
-        client.stop_channels()
+    learner.kernel.run("server.pause = 60")
+    press(page, "Ada guesses right")
+    wait_for_text(page, ".gg-lit", "● pause")
+    old = learner.kernel.value("server.url")
+    page.locator('.lm-MenuBar-itemLabel:text-is("Kernel")').click()
+    page.locator('.lm-Menu-item[data-command="kernelmenu:restart-and-clear"]').click()
+    page.locator(".jp-Dialog button.jp-mod-warn").click()
+    page.wait_for_function("() => !document.querySelector('.jp-OutputArea-child')")
+    wait_for_kernel(page, address, name)
+    run_all_cells(page)
+    wait_for_text(page, ".gg-lit", "● guessing")
+    client = connect_to_kernel(address, folder, name)  # the old one may have missed that the kernel is another now
+    assert Kernel(client).value("server.url") != old
+    client.stop_channels()
