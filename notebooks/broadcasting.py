@@ -28,8 +28,6 @@ AT_SERVER, AT_DESK = 4096, 32_768  # bytes
 # Messages
 # --------------------------------------------------------------------------------------------------
 
-ARROWS = {"guess": "↑", "reply": "↓", "announcement": "⇊"}
-
 
 def is_reply(message: Message) -> bool:
     """Tell a reply, which goes to one player, from an announcement, which goes to many."""
@@ -67,6 +65,11 @@ class Flight:
         """Tell whether both are the same announcement, as two players have received it."""
         same = self.kind == other.kind == "announcement" and self.message == other.message
         return self is other or (same and recognise(self.message)[0] != WELCOME)
+
+    @property
+    def arrow(self) -> str:
+        """Draw where it goes: up, down to one, or down to many."""
+        return "↑" if self.kind == "guess" else "↓" if len(self.names) == 1 else "⇊"
 
     def about(self, everybody: int) -> str:
         """Say who sends it, or who gets it."""
@@ -161,7 +164,7 @@ class Desks(Part):
             )
             for name in self.players
         ]
-        bar = widgets.HTML('<div class="gg-pile"><i></i></div>', layout={"flex": "1 1 100px"})
+        bar = widgets.HTML('<div class="gg-pile"><i></i></div>', layout={"flex": "0 0 45%"})
         self.show(
             widgets.HTML(STYLE),
             widgets.Box([self.slow, self.next_button, self.nap_button], layout=LINE),
@@ -202,7 +205,6 @@ class Desks(Part):
 
     async def _change_pace(self, _: Any) -> None:
         """Show what is still waiting. So slow motion begins with what comes next."""
-        self.next_button.disabled = not self.slow.value
         for flight in in_order(self.held):
             self._show(flight)
 
@@ -280,6 +282,7 @@ class Desks(Part):
 
     def paint(self) -> None:
         """Bring what is shown up to date."""
+        self.next_button.disabled = not (self.slow.value and any(self.held.values()))
         told = self._tell() if self.last.kind else ""
         self.step.value = f'<div class="gg-told"><p>{told}</p><p>{self._advise()}</p></div>'
         flights = "".join(map(self._paint_flight, self.players))
@@ -309,14 +312,15 @@ class Desks(Part):
         return " · asleep" if self._line() else " · cut off"
 
     def _paint_flight(self, name: str) -> str:
-        kind = self.last.kind
-        pill = f'<span class="gg-{kind}-flies">{ARROWS[kind]} {in_short(self.last.message, 50)}</span>' if kind else ""
-        return f"<div>{pill if name in self.last.names else ''}</div>"
+        last, pill = self.last, ""
+        if name in last.names:
+            pill = f'<span class="gg-{last.kind}-flies">{last.arrow} {in_short(last.message, 50)}</span>'
+        return f"<div>{pill}</div>"
 
     def _paint_cards(self, name: str) -> str:
         return "".join(
             f'<div class="gg-{card.kind}-card{" gg-new" * (card is self.last)}">'
-            f"<small>{ARROWS[card.kind]} {html.escape(card.about(len(self.players)))}, "
+            f"<small>{card.arrow} {html.escape(card.about(len(self.players)))}, "
             f"{max(0, card.when - self.began):.1f}&nbsp;s</small>"
             f"<br>{in_short(card.message, 300)}"
             f"<br><small>{html.escape(explain(card.message))}</small></div>"
@@ -327,7 +331,7 @@ class Desks(Part):
         waiting, limit = self.pile / 1024, self.server.max_backlog / 1024
         self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
         if self.asleep and not self._line():
-            self.backlog.value = f"<b>✂ {SLEEPER} is cut off: {waiting:.0f} KiB were waiting for him</b>"
+            self.backlog.value = f"<b>✂ {SLEEPER} is cut off: {waiting:.0f} of {limit:.0f} KiB</b>"
         self.bar.value = f"<style>.gg-pile i {{ --gg-full: {min(100, 100 * waiting / limit):.0f}% }}</style>"
 
 

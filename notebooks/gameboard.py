@@ -157,7 +157,8 @@ class Part:
         for control in self.controls:
             control.disabled = True
         self.view.add_class("gg-ended")
-        self.note.value = "<p>This lesson has ended. To go on, run the cells from the top.</p>"
+        if self.controls:
+            self.note.value = "<p>This lesson has ended. To go on, run the cells from the top.</p>"
 
 
 def describe(error: BaseException) -> str:
@@ -426,7 +427,12 @@ def place(number: float, low: int, high: int) -> str:
 
 
 def paint_moves(
-    seats: Sequence[Seat], span: tuple[int, int], found: int | None, winner: int | None, secret: int | None
+    seats: Sequence[Seat],
+    span: tuple[int, int],
+    found: int | None,
+    winner: int | None,
+    secret: int | None,
+    turn: Player | None,
 ) -> str:
     """Paint a style sheet that moves bars and marks: the elements live on, so they glide."""
     at = functools.partial(place, low=span[0], high=span[1])
@@ -438,9 +444,11 @@ def paint_moves(
         sheet += f".gg-rows{{--secret:{at(secret)};--dots:1}}"
     for number, seat in enumerate(seats):
         player, won, style = seat.player, seat.client_id == winner, ""
+        if player is turn is not None and found is None:
+            style += '--next:"▸ ";--row:var(--jp-layout-color2);'
         if found is not None:  # everybody is told
             style += f"--from:{at(found - wide)};--to:{at(found + wide)};"
-            style += "--row:var(--c);--text:#fff;--bar:#fff;" if won else "--told:gg-told;"
+            style += "--row:var(--c);--text:#fff;--bar:#fff;--stays:sticky;" if won else "--told:gg-told;"
         elif player:
             style += f"--from:{at(player.low - 0.5)};--to:{at(player.high + 0.5)};"
         if player and player.last_guess is not None:
@@ -452,7 +460,7 @@ def paint_moves(
     return f"<style>{sheet}</style>"
 
 
-def paint_replies(seats: Sequence[Seat], found: int | None, winner: int | None, turn: Player | None) -> str:
+def paint_replies(seats: Sequence[Seat], found: int | None, winner: int | None) -> str:
     """Paint what stands right of the lines: the last guess and its reply, the wins."""
     rows = '<div class="gg-row gg-axis"><div>last guess, reply</div><div>wins</div></div>'
     for number, seat in enumerate(seats):
@@ -464,11 +472,10 @@ def paint_replies(seats: Sequence[Seat], found: int | None, winner: int | None, 
             below = "we hear only of wins"
         else:
             left = f"{player.low}" if player.low == player.high else f"{player.low}–{player.high}"
-            below = f"{WAYS.get(verdict, 'it is one of')}: {left}"
+            below = f"{WAYS.get(verdict, 'one of')}: {left}"
         reply = f"<b>{'' if guess is None else guess}</b> {verdict} {ARROWS.get(verdict, '')}<small>{below}</small>"
-        shaded = " gg-turn" * (player is turn is not None)
         best = "" if seat.fewest is None else f"best: {seat.fewest}"
-        rows += f'<div class="gg-row gg-seat{number}{shaded}" style="--c:{colour(number)}">'
+        rows += f'<div class="gg-row gg-seat{number}" style="--c:{colour(number)}">'
         rows += f'<div class="gg-reply">{reply}</div><div class="gg-wins"><b>{seat.wins}</b>'
         rows += f"<small>{best}</small></div></div>"
     return f'<div class="gg-replies">{rows}</div>'
@@ -524,11 +531,11 @@ class Board(Part):
         def width(pixels: int) -> dict[str, Any]:
             return {"layout": {"width": f"{pixels}px"}}
 
-        wide = {"style": {"description_width": "200px"}, "layout": {"width": "415px", "max_width": "100%"}}
+        wide = {"style": {"description_width": "200px"}, "layout": {"width": "370px", "max_width": "100%"}}
         short: dict[str, Any] = {"style": {"description_width": "auto"}, "continuous_update": False, **width(145)}
         # The browser counts how often it shows this box (see come_into_view).
         self.number = self.watched(widgets.Text(description="Your guess", placeholder="50", _view_count=0, **short))
-        self.your_name = widgets.Text(self.you.name, description="Your name", **short)
+        self.your_name = widgets.Text(self.you.name, description="Your name", **{**short, **width(175)})
         self.watched(self.your_name, self._rename)
         enter = self.callback(self._guess)
         self.number.on_msg(lambda _, content, buffers: enter(content) if content.get("event") == "submit" else None)
@@ -543,7 +550,7 @@ class Board(Part):
             widgets.ToggleButton(False, description="More", icon="sliders", **width(90)), self._fold
         )
         self.full = self.watched(
-            widgets.ToggleButton(False, description="Full screen", icon="expand", **width(160)), self._fill
+            widgets.ToggleButton(False, description="Full screen", icon="expand", **width(172)), self._fill
         )
         self.strategy = self.watched(widgets.Dropdown(options=list(STRATEGIES), **width(130)))
         self.add_button = self.button("Add a bot", self._add, icon="plus")
@@ -652,12 +659,13 @@ class Board(Part):
 
     async def _fill(self, change: Any) -> None:
         (self.view.add_class if self.full.value else self.view.remove_class)("gg-screen")
-        self.full.description = "Leave full screen" if self.full.value else "Full screen"
+        self.full.description = "Exit full screen" if self.full.value else "Full screen"
 
     async def _rename(self, _: Any) -> None:
         if self.your_name.value != self.you.name:
-            self._answer(paint_message(await self.you.rename(self.your_name.value)))
+            reply = await self.you.rename(self.your_name.value)
             self.your_name.value = self.you.name or ""
+            self._answer(f"You are <b>{html.escape(self.your_name.value)}</b>. " + paint_message(reply))
 
     async def _guess(self, _: Any) -> None:
         for _ in range(10):  # Enter may arrive before what was typed
@@ -669,7 +677,7 @@ class Board(Part):
         except ValueError:
             self._answer("<p>Type a number first, then press Enter or <b>Guess!</b></p>")
         else:
-            self._answer(f"<b>{number}</b>" + paint_message(await self.you.guess(number)))
+            self._answer(f"<b>{number}</b>: " + paint_message(await self.you.guess(number)))
         self.number.focus()
 
     def _answer(self, markup: str) -> None:
@@ -720,16 +728,16 @@ class Board(Part):
         secret = self.server.round.secret if self.secret.value else None
         turn = self.bots[self._next_turn % len(self.bots)] if self.bots and not self.running else None
         self.lines.value = paint_lines(seats, *self.you.range)
-        self.moves.value = paint_moves(seats, self.you.range, self.found, self.winner, secret)
-        self.replies.value = paint_replies(seats, self.found, self.winner, turn)
+        self.moves.value = paint_moves(seats, self.you.range, self.found, self.winner, secret, turn)
+        self.replies.value = paint_replies(seats, self.found, self.winner)
         self.head.value = self._paint_head()
         news = "".join(map(paint_message, self.news))
-        title = "What you have heard, the newest on top (without hints and countdown):"
+        title = "Messages you received, newest first (hints and countdown left out):"
         self.announcements.value = f'<div class="gg-news"><small>{title}</small>{news}</div>'
 
     def _seats(self) -> list[Seat]:
         """Return all the rows: the learner, the bots, then whoever comes from elsewhere."""
-        seats = [Seat(self.you.client_id, self.you.name or "?", "you", self.you, self.you.wins)]
+        seats = [Seat(self.you.client_id, self.you.name or "?", "by hand", self.you, self.you.wins)]
         for bot in self.bots:
             kind = getattr(bot.strategy, "__name__", "bot")
             seats.append(Seat(bot.client_id, bot.name or "?", kind, bot, bot.wins))
@@ -738,7 +746,7 @@ class Board(Part):
         ours = {seat.client_id for seat in seats}
         for client in list(self.server.clients.values()):
             if client.id not in ours:
-                seats.append(Seat(client.id, client.label, "from elsewhere", None, self.scores.get(client.id, 0)))
+                seats.append(Seat(client.id, client.label, "elsewhere", None, self.scores.get(client.id, 0)))
         return seats
 
     def _paint_head(self) -> str:
@@ -770,4 +778,4 @@ class Board(Part):
             return "Nobody knows anything yet."
         if fewest == 1:
             return f"{in_words(names)} {'are' if 'You' in names or len(names) > 1 else 'is'} one guess away!"
-        return f"Closest: {in_words(names)}, with {fewest} numbers left."
+        return f"Closest: {in_words(names)}, with {fewest} numbers to choose from."

@@ -80,7 +80,7 @@ class Overheard(Live):
     def _paint(self) -> str:
         rows = "".join(
             f'<p class="{"gg-python" if "Python" in who and "page" not in who else ""}">'
-            f"<b>{html.escape(who)}</b> <small>{when:.2f} s</small><br>"
+            f"<b>{html.escape(who)}</b> <small>{when:.2f}&nbsp;s</small><br>"
             f"{html.escape(words)} <small>{html.escape(meaning)}</small></p>"
             for when, who, words, meaning in reversed(self.server.overheard)
         )

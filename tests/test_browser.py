@@ -208,13 +208,19 @@ def test_a_win_lights_up_one_row_and_all_the_other_bars_jump_onto_the_number(pag
     page.wait_for_selector(".gg-yours", state="attached")
 
 
+def wait_for_turn(page: Page, row: int) -> None:
+    """Wait until a row is marked as the next one."""
+    marks = """[...document.querySelectorAll(".gg-name")].map(e => getComputedStyle(e, "::before").content)"""
+    page.wait_for_function(f"row => {marks}.findIndex(mark => mark.includes('▸')) === row", arg=row)
+
+
 def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None:
     learner.kernel.run(FRESH_ROUND)
     wait_for_text(page, ".gg-head", "who finds the number")
-    page.wait_for_selector(".gg-replies .gg-seat1.gg-turn", state="attached")
+    wait_for_turn(page, 1)
     button(page, "One guess")
     wait_for_text(page, ".gg-reply", "50 Меньше ▶go right: 51–100")
-    page.wait_for_selector(".gg-replies .gg-seat2.gg-turn", state="attached")
+    wait_for_turn(page, 2)
     page.locator(".gg input[placeholder='50']").click()
     page.keyboard.type("80")
     page.keyboard.press("Enter")
@@ -243,6 +249,27 @@ def test_a_bot_is_added_and_removed(page: Page) -> None:
     page.wait_for_function("count => document.querySelectorAll('.gg-name').length === count", arg=count)
 
 
+def test_in_a_crowd_the_winners_row_comes_into_view(page: Page, learner: Learner) -> None:
+    learner.kernel.run(FRESH_ROUND)
+    for _ in range(6):
+        button(page, "Add a bot")
+    wait_for_text(page, ".gg-rows .gg-seat11", "counting")
+    [field] = boxes(page, ".gg-field")
+    assert boxes(page, ".gg-rows .gg-seat11")[0]["top"] > field["bottom"], "a crowd has to be scrolled through"
+    learner.kernel.run("server.pause = 4; _ = await board.bots[10].guess(77)")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".gg-seat11")].every(row => {
+            const [box, field] = [row, row.closest(".gg-field")].map(e => e.getBoundingClientRect());
+            return box.top >= field.top && box.bottom <= field.bottom
+                && row.contains(document.elementFromPoint(box.left + 30, box.top + 20));
+        })"""
+    )
+    for _ in range(6):
+        button(page, "Remove a bot")
+    page.wait_for_function("() => document.querySelectorAll('.gg-name').length === 6")
+    learner.kernel.run("server.pause = 2")
+
+
 def test_the_secret_number_can_be_shown(page: Page) -> None:
     dots = "dots => getComputedStyle(document.querySelector('.gg-secret')).opacity === dots"
     page.wait_for_function(dots, arg="0")
@@ -258,7 +285,7 @@ def test_the_board_fills_the_screen_and_comes_back(page: Page) -> None:
     corners = "[[9, 9], [9, 700], [1270, 9], [1270, 700], [600, 400]]"
     topmost = f"{corners}.every(point => document.elementFromPoint(...point).closest('.gg-board'))"
     assert page.evaluate(topmost)
-    button(page, "Leave full screen")
+    button(page, "Exit full screen")
     page.wait_for_function(
         "width => document.querySelector('.gg-board').getBoundingClientRect().width === width", arg=small["width"]
     )
@@ -753,7 +780,7 @@ def test_a_class_plays_on_one_server(page: Page, learner: Learner) -> None:
     learner.kernel.wait_for("name.value == 'Somebody'")
     press(page, "Take this name")
     wait_for_text(page, ".gg-results", "The score of Somebody: 0.")
-    press(page, "A classmate comes in")
+    press(page, "Add a classmate")
     wait_for_text(page, ".gg-results", "bisection")
     learner.kernel.run("await you.guess(server.round.secret)")
     wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
