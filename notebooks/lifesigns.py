@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import time
 from typing import Any, Iterable, Sequence
 
@@ -42,7 +43,8 @@ class Attendance(Live):
 
     def _note(self, record: logging.LogRecord) -> None:
         who, *_ = record.args if isinstance(record.args, tuple) else ("",)
-        self._logged[str(who)] = record.getMessage().replace(f"{who} ", "", 1)
+        told = record.getMessage().replace(f"{who} ", "", 1)
+        self._logged[str(who)] = re.sub(r"(\d+) bytes", lambda count: kib(int(count[1])), told)
 
     async def stop(self) -> None:
         """Stop painting, and leave the log alone again."""
@@ -68,10 +70,15 @@ class Attendance(Live):
         self._gone = self._gone[-ROWS:]
         patience, most = self._interval + self._timeout, self.server.max_backlog
         rows = [
-            f"<div><small>player</small><small>state</small><small>last heard (at most {patience:g} s ago)</small>"
-            f"<small>waiting to be read (at most {most // 1024} KiB)</small></div>"
+            f"<div><small>{len(here)} here</small><small>state</small>"
+            f"<small>last heard from (limit: {patience:g} s)</small>"
+            f"<small>waiting to be read (limit: {most // 1024} KiB)</small></div>"
         ]
-        for client in [*gone, *here.values()]:
+        if not here:
+            nobody = "Nobody is here." if self.server.running else "The server is stopped."
+            rows.append(f'<div class="gg-nobody">{nobody}</div>')
+        # The newest on top: whoever joins or leaves is in sight, and the others keep their places.
+        for client in sorted([*gone, *here.values()], key=lambda client: -client.id):
             number = f" <small>#{client.id}</small>" if client.name else ""
             name = f"<div><b>{html.escape(client.label)}</b>{number}</div>"
             if client.id not in here:
@@ -82,10 +89,6 @@ class Attendance(Live):
             state = "▮ does not read" if waiting else "? no answer" if asked else "● here"
             silent, unread = gauge(silence / (patience or 1), f"{silence:.1f} s"), gauge(waiting / most, kib(waiting))
             rows.append(f"<div>{name}<span>{state}</span>{silent}{unread}</div>")
-        if not here:
-            rows.append(
-                f"<div><span>{'nobody is here' if self.server.running else 'the server is stopped'}</span></div>"
-            )
         return f'<div class="gg-life">{"".join(rows)}</div>'
 
 

@@ -59,7 +59,7 @@ class Diagram(Part):
             self.coming.put_nowait((1, self.won, f"{message['countdown']}"))
         elif kind in (YOU_WON, SOMEBODY_WON):
             winner, number = gaps.get("player", self.player.name), gaps.get("number", self.player.last_guess)
-            self.won = f"{winner} found {number}. The new game comes after the pause."
+            self.won = f"{winner} found {number}. The next game starts after the pause."
             self.coming.put_nowait((1, self.won, ""))
         elif kind == NEW_GAME:
             self.coming.put_nowait((2, "There is a new number, and nobody knows it.", ""))
@@ -169,7 +169,7 @@ class Runner:
 
 
 class Race(Part):
-    """Let Ada and Bob run a function in the same moment, line by line, as asyncio does: turns change at an `await`.
+    """Let Ada and Bob run a function at the same moment, line by line, as asyncio does: turns change at an `await`.
 
         Race(Game, {"with the bug": judge})
 
@@ -196,7 +196,7 @@ class Race(Part):
         self.game = self.make_game()
         self.runners = [Runner(name, function(self.game, self.number)) for name in ("Ada", "Bob")]
         self.turns = collections.deque(self.runners)
-        self._paint("Both guess right in the same moment. Ada's guess came first, so it's her turn.")
+        self._paint("Both guess right at the same moment. Ada's guess came first, so it's her turn.")
 
     def cancel(self) -> set[asyncio.Task[Any]]:
         """Stop whoever has not come to an end."""
@@ -213,9 +213,7 @@ class Race(Part):
 
     async def _next(self, _: Any) -> None:
         ready = [runner for runner in self.turns if runner.can_go_on]
-        if not self.turns:
-            self._paint(self._verdict())
-        elif not ready:
+        if not ready:
             self._paint("Both are waiting for something. Press again.")
         else:
             self._paint(self._let_run(ready[0]))
@@ -249,9 +247,12 @@ class Race(Part):
 
     def _verdict(self) -> str:
         winners = [runner.name for runner in self.runners if runner.result == "won"]
-        return {1: f"One winner, {''.join(winners)}: that's right."}.get(len(winners), f"{len(winners)} winners!")
+        return {1: f"One winner, {''.join(winners)}: that's right."}.get(
+            len(winners), f"{len(winners)} winners: that's the bug!"
+        )
 
     def _paint(self, said: str) -> None:
+        self.next_button.disabled = not self.turns
         columns = "".join(map(self._paint_column, self.runners))
         facts = "".join(
             f"<span>game.{name} = <b>{html.escape(repr(value))}</b></span>" for name, value in self._facts()
@@ -279,7 +280,8 @@ class Race(Part):
             kind = f"gg-here{' gg-turn-now' * turn}" if here else ""
             lines += f'<p class="{kind}"><i>{mark if here else ""}</i>{html.escape(text)}{answer}</p>'
         state = runner.result or {"▶": "runs next", "‖": "waits at the await", "▷": "waits for a turn"}[mark]
-        won = " gg-has-won" * (runner.result == "won")
+        winners = [runner.result for runner in self.runners].count("won")
+        won = f" gg-has-won{' gg-too-many' * (winners > 1)}" * (runner.result == "won")
         return (
             f'<div class="gg-lane{" gg-on" * turn}"><h4>{runner.name}: <span class="gg-state-now{won}">'
             f"{html.escape(state)}</span></h4>{lines}</div>"

@@ -640,7 +640,7 @@ def test_the_race_is_seen_line_by_line(page: Page) -> None:
         step(races[0], said)
     assert where(races[0]) == ["▶    game.over = True"]
     step(races[0], "Bob did: game.over = True")
-    step(races[0], "Bob is done: “won”. 2 winners!")
+    step(races[0], "Bob is done: “won”. 2 winners: that's the bug!")
     for width in (1280, 1000):
         page.set_viewport_size({"width": width, "height": 720})
         page.wait_for_timeout(300)
@@ -669,7 +669,7 @@ def test_the_states_of_a_game_light_up(page: Page, learner: Learner) -> None:
     wait_for_text(page, ".gg-lit", "● guessing")
     learner.kernel.run("server.pause = 60")
     press(page, "Both right at once")
-    wait_for_text(page, ".gg-results", "Ada: won   Bob: too late")
+    wait_for_text(page, ".gg-results", "Ada: won · Bob: too late")
     press(page, "Both right at once")
     wait_for_text(page, ".gg-results", "Nobody has won: the round is over already.")
     wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2: not yet")

@@ -803,7 +803,7 @@ async def test_the_diagram_begins_where_the_game_is_and_shows_who_won_and_the_co
         diagram = Diagram(server, ada)
         await bob.guess(SECRET)
         await eventually(lambda: "60" in texts(diagram.picture.value))
-        assert "&lt;b&gt; found 42. The new game comes after the pause." in texts(diagram.picture.value)
+        assert "&lt;b&gt; found 42. The next game starts after the pause." in texts(diagram.picture.value)
         late = Diagram(server, ada)
         assert lit_state(late) == "pause"
         assert not [*diagram.tasks][1:], "one diagram at a time"
@@ -881,7 +881,7 @@ async def test_a_race_with_the_bug_has_both_in_the_await_before_either_has_won()
     assert shown == [
         (turn, mark, "    await game.save_the_score()") for turn, mark in ((" gg-turn-now", "▶"), ("", "‖"))
     ]
-    assert (await run(race))[-1] == "Bob is done: “won”. 2 winners!"
+    assert (await run(race))[-1] == "Bob is done: “won”. 2 winners: that&#x27;s the bug!"
     assert race.game.saved == 2
     race.controls[1].click()  # from the start
     await eventually(lambda: race.game.saved == 0)
@@ -930,11 +930,15 @@ async def test_who_has_gone_is_shown_with_the_reason() -> None:
         silent, sleeper = Player(server.url, "Silent"), Player(server.url, "Sleeper")
         for player in (polite, lost, silent, sleeper):
             await player.join()
+        await shows("4 here")
         await shows("Sleeper #4 ● here")
         await polite.leave()
         await shows("&lt;Polite&gt; #1 ✕ left with a goodbye (close code 1000)")
         lost.connection.transport.abort()
         await shows("Lost #2 ✕ gone, without a goodbye")
+        assert re.findall(r"<b>(?:&lt;)?(\w+)", who.picture.value) == ["Sleeper", "Silent", "Lost", "Polite"], (
+            "all stay put"
+        )
         silent.connection.transport.pause_reading()
         await shows("Silent #3 ? no answer")
         await shows("Silent #3 ✕ is silent and is cut off")
@@ -944,11 +948,12 @@ async def test_who_has_gone_is_shown_with_the_reason() -> None:
             await sleeper.connection.send('{"guess": 1}')
             await asyncio.sleep(0.001)
         await shows("Sleeper #4 ✕ does not read and is cut off: ")
-        await shows("nobody is here")
+        await shows(" KiB were waiting")
+        await shows("Nobody is here.")
         for player in (silent, sleeper):
             player.connection.transport.abort()
         await server.stop()
-        await shows("the server is stopped")
+        await shows("The server is stopped.")
         await who.end()
     assert logging.getLogger("guessgame").handlers == []
 
