@@ -66,7 +66,7 @@ class Attendance(Live):
         here = dict(self.server.clients)
         self._gone += [client for client in self._seen.values() if client.id not in here]
         self._seen = here
-        gone = self._gone[-max(2, ROWS - len(here)) :]
+        gone = self._gone[-max(2, ROWS - max(1, len(here))) :]
         self._gone = self._gone[-ROWS:]
         patience, most = self._interval + self._timeout, self.server.max_backlog
         rows = [
