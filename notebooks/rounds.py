@@ -213,6 +213,8 @@ class Race(Part):
 
     async def _next(self, _: Any) -> None:
         ready = [runner for runner in self.turns if runner.can_go_on]
+        if not self.turns:
+            return  # a second press came before the button was off
         if not ready:
             self._paint("Both are waiting for something. Press again.")
         else:
@@ -247,9 +249,9 @@ class Race(Part):
 
     def _verdict(self) -> str:
         winners = [runner.name for runner in self.runners if runner.result == "won"]
-        return {1: f"One winner, {''.join(winners)}: that's right."}.get(
-            len(winners), f"{len(winners)} winners: that's the bug!"
-        )
+        if len(winners) == 1:
+            return f"One winner, {winners[0]}: that's right."
+        return f"{len(winners)} winners: that's wrong!"
 
     def _paint(self, said: str) -> None:
         self.next_button.disabled = not self.turns

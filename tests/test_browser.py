@@ -640,7 +640,7 @@ def test_the_race_is_seen_line_by_line(page: Page) -> None:
         step(races[0], said)
     assert where(races[0]) == ["▶    game.over = True"]
     step(races[0], "Bob did: game.over = True")
-    step(races[0], "Bob is done: “won”. 2 winners: that's the bug!")
+    step(races[0], "Bob is done: “won”. 2 winners: that's wrong!")
     for width in (1280, 1000):
         page.set_viewport_size({"width": width, "height": 720})
         page.wait_for_timeout(300)

@@ -881,7 +881,7 @@ async def test_a_race_with_the_bug_has_both_in_the_await_before_either_has_won()
     assert shown == [
         (turn, mark, "    await game.save_the_score()") for turn, mark in ((" gg-turn-now", "▶"), ("", "‖"))
     ]
-    assert (await run(race))[-1] == "Bob is done: “won”. 2 winners: that&#x27;s the bug!"
+    assert (await run(race))[-1] == "Bob is done: “won”. 2 winners: that&#x27;s wrong!"
     assert race.game.saved == 2
     race.controls[1].click()  # from the start
     await eventually(lambda: race.game.saved == 0)
