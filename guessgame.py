@@ -937,7 +937,7 @@ class Player:
             reason = reasons.get(status, f"HTTP {status}")
             raise ServerGone(f"The server at {self.url} lets nobody in: {reason}.") from error
         except (OSError, EOFError, ValueError, asyncio.TimeoutError, WebSocketException) as error:
-            reason = f"{self.url} ({error or 'it took too long'})"
+            reason = f"{self.url} ({str(error) or type(error).__name__})"
             advice = "check the address, or start a server with: python guessgame.py serve"
             raise ServerGone(f"No server answers at {reason}: {advice}") from error
 

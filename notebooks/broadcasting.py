@@ -77,7 +77,10 @@ class Flight:
             return f"{self.names[0]} asks"
         if self.kind == "reply":
             return f"a reply to {self.names[0]}"
-        return "to everybody" if len(self.names) == everybody else f"to {', '.join(self.names)}"
+        names = ", ".join(self.names)
+        if series(self.message) == "news":
+            return f"read by {names}"  # it was sent to the sleeper, too
+        return "to everybody" if len(self.names) == everybody else f"to {names}"
 
 
 Held = Dict[str, Deque[Flight]]
@@ -329,7 +332,9 @@ class Desks(Part):
 
     def _paint_backlog(self) -> None:
         waiting, limit = self.pile / 1024, self.server.max_backlog / 1024
-        self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
+        self.backlog.value = "nobody has anything waiting"
+        if self.asleep:
+            self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
         if self.asleep and not self._line():
             self.backlog.value = f"<b>✂ {SLEEPER} is cut off: {waiting:.0f} of {limit:.0f} KiB</b>"
         self.bar.value = f"<style>.gg-pile i {{ --gg-full: {min(100, 100 * waiting / limit):.0f}% }}</style>"

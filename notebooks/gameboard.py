@@ -22,6 +22,7 @@ import html
 import importlib
 import itertools
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Coroutine, Iterable, Sequence, TypeVar
 
@@ -163,8 +164,8 @@ class Part:
 
 def describe(error: BaseException) -> str:
     """Write an error as a person should read it."""
-    advice = " Run the cells again, from the top." if isinstance(error, ServerGone) else ""
-    return f"{type(error).__name__}: {error}{advice}"
+    told = f"{type(error).__name__}: {error}"
+    return f"{told.rstrip('.')}. Run the cells again, from the top." if isinstance(error, ServerGone) else told
 
 
 # --------------------------------------------------------------------------------------------------
@@ -352,13 +353,14 @@ class Panel(Part):
                 result = describe(error)
             is_message = isinstance(result, dict) or (isinstance(result, str) and explain(result))
             shown = paint_message(result) if is_message else f"<p>{html.escape(str(result))}</p>"
-            self.results.appendleft(f"<div><b>{html.escape(label)}</b>{shown}</div>")
+            title = html.escape(textwrap.shorten(label, 40, placeholder="…"))
+            self.results.appendleft(f"<div><b>{title}</b>{shown}</div>")
             self._paint("".join(self.results))
 
         return run
 
     def _paint(self, markup: str) -> None:
-        height = (self.results.maxlen or 0) * 66
+        height = (self.results.maxlen or 0) * 66 + 20
         self.picture.value = f'<div class="gg-results" style="height:{height}px">{markup}</div>'
 
 
@@ -469,7 +471,7 @@ def paint_replies(seats: Sequence[Seat], found: int | None, winner: int | None) 
         if found is not None:
             below = "★ found it!" if won else f"is told: it was {found}"
         elif player is None:
-            below = "we hear only of wins"
+            below = "we hear of wins"
         else:
             left = f"{player.low}" if player.low == player.high else f"{player.low}–{player.high}"
             below = f"{WAYS.get(verdict, 'one of')}: {left}"
@@ -728,7 +730,9 @@ class Board(Part):
         secret = self.server.round.secret if self.secret.value else None
         turn = self.bots[self._next_turn % len(self.bots)] if self.bots and not self.running else None
         self.lines.value = paint_lines(seats, *self.you.range)
-        self.moves.value = paint_moves(seats, self.you.range, self.found, self.winner, secret, turn)
+        # What jumps faster than it glides would never arrive.
+        glide = "<style>.gg-board{--glide:0}</style>" * (self.delay_slider.value < 0.2)
+        self.moves.value = paint_moves(seats, self.you.range, self.found, self.winner, secret, turn) + glide
         self.replies.value = paint_replies(seats, self.found, self.winner)
         self.head.value = self._paint_head()
         news = "".join(map(paint_message, self.news))

@@ -86,14 +86,14 @@ class Hall(Part):
                     painted = self.clock()
                     self.paint(self._tell(number, painted - began, painted - sent))
             if not sending.done():
-                self.paint(f"Given up: message {number} did not get through in {self.patience:g} seconds.", "■")
+                self.paint(f"Given up: message {number} didn't get through within {self.patience:g} seconds.", "■")
                 return
             sending.result()  # raises what went wrong, if anything did
             await asyncio.sleep(PACE)
         readers = [name for name in self.heard if name != SLEEPER]
         while self.clock() < sent + self.patience and any(self.heard[name] < self.messages for name in readers):
             await asyncio.sleep(0.01)  # the last ones are still on their way
-        self.paint(f"All {self.messages} messages are sent, in {self.clock() - began:.1f} seconds.", "✓")
+        self.paint(f"All {self.messages} messages were sent in {self.clock() - began:.1f} seconds.", "✓")
 
     def _tell(self, number: int, seconds: float, waited: float) -> str:
         if waited < 0.3:

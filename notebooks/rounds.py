@@ -241,7 +241,7 @@ class Race(Part):
         if not text.startswith(("if ", "while ")):
             return f"{runner.name} did: {text}"
         runner.answers[line] = "yes" if self._indent(runner.line) > self._indent(line) else "no"
-        question = text.partition(" ")[2].rstrip(":")
+        question = text.partition(" ")[2].partition(":")[0]
         return f"{runner.name} asks: {question}? The answer is {runner.answers[line]}."
 
     def _indent(self, line: int) -> int:
@@ -249,6 +249,9 @@ class Race(Part):
 
     def _verdict(self) -> str:
         winners = [runner.name for runner in self.runners if runner.result == "won"]
+        saved = getattr(self.game, "saved", 1)
+        if len(winners) == 1 and saved != 1:
+            return f"One winner, {winners[0]}, but saved {saved} times: that's wrong!"
         if len(winners) == 1:
             return f"One winner, {winners[0]}: that's right."
         return f"{len(winners)} winners: that's wrong!"

@@ -410,7 +410,7 @@ def test_hello_websocket_shows_what_comes_back_frame_by_frame(page: Page, learne
     press(page, "Send the guess")
     wait_for_text(page, ".gg-by-server", "You guessed it!")
     wait_for_text(page, ".gg-by-client", '{"guess": 42}')
-    wait_for_text(page, ".gg-by-server", '{"countdown": 3}')
+    wait_for_text(page, ".gg-by-server", '{"countdown": 8}')
     press(page, "Send a new name")
     wait_for_text(page, ".gg-by-server", "The score of You, who said 42: 1.")
     press(page, "Send nonsense")
@@ -574,7 +574,7 @@ def test_everybody_stops_with_bob_unless_nobody_waits(desks: Learner) -> None:
             halls.nth(number).locator("text=has been on its way for").wait_for()
             halls.nth(number).locator("text=Given up: message").wait_for()
         else:
-            halls.nth(number).locator("text=All 200 messages are sent").wait_for()
+            halls.nth(number).locator("text=All 200 messages were sent").wait_for()
         told = [row.split() for row in halls.nth(number).locator(".gg-bar b").all_text_contents()]
         counts = [int(row[0]) for row in told]
         assert counts[1] == 0

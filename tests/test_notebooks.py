@@ -283,7 +283,7 @@ async def test_people_from_elsewhere_have_a_row_with_what_is_announced(board: Bo
         await guest.hear()
         board.paint()
         assert texts(board.lines.value)[-2:] == ["Phone", "elsewhere"]
-        assert texts(board.replies.value)[-2:] == ["we hear only of wins", "0"]
+        assert texts(board.replies.value)[-2:] == ["we hear of wins", "0"]
         await guest.send({"guess": SECRET})
         await eventually(lambda: board.winner is not None)
         board.paint()
@@ -597,18 +597,18 @@ async def test_bob_asleep_is_cut_off_and_comes_back_with_a_new_id(desks: Desks, 
     assert desks.pile > server.max_backlog
     assert "· cut off" in desks.titles["Bob"].value
     assert "News" not in desks.columns["Bob"].value
-    await eventually(lambda: column(desks, "Ada")[0].startswith('to Ada, Cleo: "News '))
+    await eventually(lambda: column(desks, "Ada")[0].startswith('read by Ada, Cleo: "News '))
     desks.nap_button.click()
     await eventually(lambda: [client.name for client in server.clients.values()] == ["Ada", "Cleo", "Bob"])
     await eventually(lambda: '"client_id": 4' in column(desks, "Bob")[0])
-    assert "waiting for Bob: 0 of 64 KiB" in desks.backlog.value
+    assert desks.backlog.value == "nobody has anything waiting"
 
 
 async def test_bob_wakes_up_in_time_and_reads_what_was_waiting(desks: Desks, server: GameServer) -> None:
     desks.nap_button.click()
     await eventually(lambda: desks.pile)
     desks.nap_button.click()
-    await eventually(lambda: column(desks, "Bob")[0].startswith('to Bob: "News '))
+    await eventually(lambda: column(desks, "Bob")[0].startswith('read by Bob: "News '))
     await eventually(lambda: not desks.pile)
     assert desks.players["Bob"].client_id == 2
     assert desks.note.value == ""
@@ -646,7 +646,7 @@ async def test_a_loop_gets_stuck_at_bob() -> None:
 async def test_a_broadcast_reaches_those_who_read_whatever_bob_does() -> None:
     hall = Hall(without_waiting)
     hall.start_button.click()
-    await eventually(lambda: "All 200 messages are sent" in hall.picture.value)
+    await eventually(lambda: "All 200 messages were sent" in hall.picture.value)
     await eventually(lambda: not hall.tasks)
     assert list(hall.heard.values()) == [200, 0, 200, 200]
     assert hall.pile > 500_000
@@ -839,6 +839,13 @@ async def buggy(game: Play, number: int) -> str:
     return "won"
 
 
+async def saves_twice(game: Play, number: int) -> str:
+    await game.save_the_score()
+    if game.over: return "too late"  # fmt: skip  # noqa: E701
+    game.over = True
+    return "won"
+
+
 async def locked(game: Play, number: int) -> str:
     async with game.lock:
         try:
@@ -904,6 +911,15 @@ async def test_a_race_with_the_solution_has_one_winner_and_the_version_can_be_ch
     for _ in range(4):
         await race._next(None)
     assert all(runner.waiting for runner in race.runners), "Ada saves the score, Bob waits for the lock"
+    await race.end()
+
+
+async def test_one_winner_whose_score_is_saved_twice_is_no_success() -> None:
+    race = Race(Play, {"yours": saves_twice})
+    said = await run(race)
+    assert "Ada asks: game.over? The answer is no." in said
+    assert said[-1].endswith("One winner, Ada, but saved 2 times: that&#x27;s wrong!")
+    assert race.next_button.disabled, "nobody is left to go on"
     await race.end()
 
 
@@ -1296,6 +1312,27 @@ def test_the_exercise_of_the_race_accepts_the_solution_and_not_what_stands_there
         "winners: 2, scores saved: 2: not yet, each should be 1",
         "winners: 1, scores saved: 1: well done!",
     ]
+
+
+def test_a_bot_of_your_own_has_its_chance_in_the_tournament(jupyter: Kernel) -> None:
+    notebook = PROJECT / "notebooks" / "07_write_your_own_bot.ipynb"
+    jupyter.run_all(notebook)
+    [exercise] = [source for source in code_cells(notebook) if source.startswith("def my_bot")]
+
+    def write(body: str) -> str:
+        [output] = jupyter.run(exercise.replace("raise NotImplementedError", body))
+        return str(output["text"])
+
+    assert write("return Low").startswith("not yet: it fails with NameError")
+    assert write("return low / 2").startswith("not yet: for 1 to 100 it returns 0.5 (use `//`, not `/`)")
+    jupyter.run("wins.update(dict.fromkeys(sign_up(), 0)); await play_fifty(sign_up())")
+    assert "my_bot" not in jupyter.value("wins")
+    assert write("return (low + high) // 2") == "5.80 guesses on average, 7 at worst: well done!\n"
+    for order, first, last in (("", "bisection", "my_bot"), ("[::-1]", "my_bot", "bisection")):
+        jupyter.run(f"random.sample = lambda bots, count: list(bots){order}")
+        jupyter.run("wins.update(dict.fromkeys(sign_up(), 0)); await play_fifty(sign_up())")
+        wins = jupyter.value("wins")
+        assert wins[first] > wins[last], "of two that ask for the same numbers, the lot decides"
 
 
 WRONG = {

@@ -253,6 +253,13 @@ async def test_a_full_server_is_told_from_one_that_is_not_there() -> None:
         await Player(url).join()
 
 
+async def test_an_error_without_words_is_told_by_its_name() -> None:
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ServerGone, match=r"No server answers at wss://.* \(.+\): check the address"):
+            await Player(f"wss://127.0.0.1:{port}").join()
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8765", "localhost:8765", "", "ws://127.0.0.1:99999"])
 async def test_a_wrong_address_is_refused_with_an_example_of_a_right_one(url: str) -> None:
     with pytest.raises(ValueError, match="give one like ws://127.0.0.1:8765"):
