@@ -332,7 +332,7 @@ class Desks(Part):
 
     def _paint_backlog(self) -> None:
         waiting, limit = self.pile / 1024, self.server.max_backlog / 1024
-        self.backlog.value = "nobody has anything waiting"
+        self.backlog.value = "nothing is waiting"
         if self.asleep:
             self.backlog.value = f"waiting for {SLEEPER}: {waiting:.0f} of {limit:.0f} KiB"
         if self.asleep and not self._line():

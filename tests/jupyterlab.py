@@ -59,6 +59,7 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
     with (folder / "jupyterlab.log").open("w") as log:
         process = subprocess.Popen(
             [*command, *(f"{option}={value}" for option, value in options.items())],
+            cwd=folder,  # not beside this module, whose name is JupyterLab's, too
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -601,7 +601,7 @@ async def test_bob_asleep_is_cut_off_and_comes_back_with_a_new_id(desks: Desks, 
     desks.nap_button.click()
     await eventually(lambda: [client.name for client in server.clients.values()] == ["Ada", "Cleo", "Bob"])
     await eventually(lambda: '"client_id": 4' in column(desks, "Bob")[0])
-    assert desks.backlog.value == "nobody has anything waiting"
+    assert desks.backlog.value == "nothing is waiting"
 
 
 async def test_bob_wakes_up_in_time_and_reads_what_was_waiting(desks: Desks, server: GameServer) -> None:
