@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from conftest import PATIENCE
 from jupyterlab import (
+    SECONDS,
     chromium,
     connect_to_kernel,
     jupyterlab,
@@ -139,10 +141,13 @@ def press_until(page: Page, slider: str, key: str, value: str) -> None:
     """Move a slider with the keyboard until its readout shows the value."""
     box = page.locator(".gg .widget-slider", has_text=slider)
     box.locator(".noUi-handle").click()  # this waits until it is in sight
+    readout = box.locator(".widget-readout")
     for _ in range(200):
-        if box.locator(".widget-readout").text_content() == value:
+        shown = str(readout.text_content())
+        if shown == value:
             return
         page.keyboard.press(key)
+        expect(readout).not_to_have_text(shown, timeout=PATIENCE * SECONDS)  # a slow page shows it later
     raise AssertionError(f"{slider} never came to {value}")
 
 
