@@ -100,6 +100,8 @@ def boxes(page: Page, selector: str) -> list[dict[str, float]]:
 
 
 def wait_until_the_board_is_in_view(page: Page) -> None:
+    """Wait for that, and until its box for a guess has the keyboard: from now on nothing takes it away."""
+    page.wait_for_function("document.activeElement.placeholder === '50'")
     page.wait_for_function(
         """() => {
             const board = document.querySelector(".gg-board").getBoundingClientRect();
@@ -830,6 +832,7 @@ def test_the_board_works_with_comms_over_subshells_switched_off(
     settings = {"apputils-extension/kernels-settings": {"commsOverSubshells": "disabled"}}
     with jupyterlab(folder, **settings) as address:
         with lesson(browser, (address, folder), "01_watch_bots_play") as learner:
+            wait_until_the_board_is_in_view(learner.page)
             button(learner.page, "Pause the bots")
             wait_for_text(learner.page, ".gg button", "Start the bots")
             press_until(learner.page, "Seconds between guesses", "ArrowLeft", "0.5")
