@@ -518,6 +518,7 @@ class Board(Part):
         self.fewest: dict[Player, int] = {}  # guesses that a win took
         self.record = ""  # the fewest of all
         self._next_turn = 0
+        self._attempts = 0  # to guess
         more = (f"Bot {number}" for number in itertools.count(len(NAMES) + 1))
         self._names = itertools.chain(NAMES, more)
         self.head, self.lines, self.moves, self.replies = (widgets.HTML() for _ in range(4))
@@ -670,14 +671,21 @@ class Board(Part):
             self._answer(f"You are <b>{html.escape(self.your_name.value)}</b>. " + paint_message(reply))
 
     async def _guess(self, _: Any) -> None:
-        for _ in range(10):  # Enter may arrive before what was typed
-            if not self.number.value:
-                await asyncio.sleep(0.05)
+        self._attempts = attempt = self._attempts + 1
+        hint = "<p>Type a number first, then press Enter or <b>Guess!</b></p>"
+        for wait in range(100):  # Enter may arrive before what was typed, long before on a busy machine
+            if self.number.value:
+                break
+            if wait == 10:
+                self._answer(hint)
+            await asyncio.sleep(0.05)
+            if attempt != self._attempts:
+                return  # the next press waits for it
         typed, self.number.value = self.number.value.strip(), ""
         try:
             number = int(typed)
         except ValueError:
-            self._answer("<p>Type a number first, then press Enter or <b>Guess!</b></p>")
+            self._answer(hint)
         else:
             self._answer(f"<b>{number}</b>: " + paint_message(await self.you.guess(number)))
         self.number.focus()

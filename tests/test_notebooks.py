@@ -330,6 +330,15 @@ async def test_a_guess_that_is_no_number_is_not_sent(board: Board) -> None:
     assert board.you.guesses == 0
 
 
+async def test_enter_counts_however_late_what_was_typed_arrives(board: Board) -> None:
+    board.number._handle_custom_msg({"event": "submit"}, [])
+    await eventually(lambda: "Type a number first" in board.reply.value)
+    await asyncio.sleep(0.2)
+    board.number.value = "1"
+    await eventually(lambda: board.you.last_guess == 1 and "<b>1</b>" in board.reply.value)
+    await eventually(lambda: not board.number.value)
+
+
 async def test_start_and_pause(board: Board, server: GameServer) -> None:
     board.delay_slider.value = 0
     board.start_button.click()
