@@ -221,6 +221,11 @@ def wait_for_turn(page: Page, row: int) -> None:
     page.wait_for_function(f"row => {marks}.findIndex(mark => mark.includes('▸')) === row", arg=row)
 
 
+def wait_until_the_next_guess_can_be_typed(page: Page) -> None:
+    """Wait until a guess was answered: then its box is empty, and has the keyboard again."""
+    page.wait_for_function("() => document.activeElement.placeholder === '50' && !document.activeElement.value")
+
+
 def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None:
     learner.kernel.run(FRESH_ROUND)
     wait_for_text(page, ".gg-head", "who finds the number")
@@ -233,9 +238,10 @@ def test_pause_one_guess_and_playing_along(page: Page, learner: Learner) -> None
     page.keyboard.press("Enter")
     wait_for_text(page, ".gg-answer", "YOUR number is bigger than the secret one")
     wait_for_text(page, ".gg-reply", "80 Больше ◀go left: 1–79")
-    page.wait_for_function("() => document.activeElement.placeholder === '50' && !document.activeElement.value")
+    wait_until_the_next_guess_can_be_typed(page)
     page.keyboard.type("60")
     button(page, "Guess!")
+    wait_until_the_next_guess_can_be_typed(page)
     wait_for_text(page, ".gg-reply", "60 Меньше ▶go right: 61–79")
 
 
@@ -334,6 +340,7 @@ def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[st
         assert other.kernel.value("server.url") != learner.kernel.value("server.url")
     learner.page.locator(".gg input[placeholder='50']").fill("1")
     button(learner.page, "Guess!")
+    wait_until_the_next_guess_can_be_typed(learner.page)
     assert learner.kernel.value("server.rounds_played") in (played, played + 1)
 
 
