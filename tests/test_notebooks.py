@@ -330,6 +330,13 @@ async def test_a_guess_that_is_no_number_is_not_sent(board: Board) -> None:
     assert board.you.guesses == 0
 
 
+async def test_nothing_glides_when_the_bots_are_faster_than_that(board: Board) -> None:
+    for seconds, jumps in ((1, False), (0, True), (0.5, False)):
+        board.delay_slider.value = seconds
+        board.paint()
+        assert ("--glide:0" in board.moves.value) == jumps
+
+
 async def test_enter_counts_however_late_what_was_typed_arrives(board: Board) -> None:
     board.number._handle_custom_msg({"event": "submit"}, [])
     await eventually(lambda: "Type a number first" in board.reply.value)
