@@ -10,15 +10,13 @@ import html
 import itertools
 import socket
 import textwrap
-from pathlib import Path
 from typing import Any, Deque, Dict, Iterator, Sequence
 
 import ipywidgets as widgets
 
-from gameboard import LINE, PAINTS_PER_SECOND, Part
+from gamekit import LINE, PAINTS_PER_SECOND, Part, style_sheet
 from guessgame import LESS, MORE, WELCOME, YOU_WON, GameServer, Message, Player, encode, explain, recognise
 
-STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 BEAT = 0.6  # seconds from one flight to the next one; the style sheet lets each take as long
 SLEEPER = "Bob"
 # What the operating system stores for a sleeper, about. By itself it stores megabytes, and a nap would change nothing.
@@ -120,6 +118,8 @@ class Desks(Part):
     the last flight is lit. In slow motion, "Next step" starts one flight. Bob can fall asleep: then he reads nothing.
     """
 
+    style = style_sheet(__file__)
+
     def __init__(self, server: GameServer, names: Sequence[str], lines: int = 12) -> None:
         super().__init__("desks")
         self.server, self.clock = server, self.loop.time
@@ -169,7 +169,6 @@ class Desks(Part):
         ]
         bar = widgets.HTML('<div class="gg-pile"><i></i></div>', layout={"flex": "0 0 45%"})
         self.show(
-            widgets.HTML(STYLE),
             widgets.Box([self.slow, self.next_button, self.nap_button], layout=LINE),
             self.step,
             widgets.HBox([widgets.HTML("<b>Server</b>"), bar, self.backlog, self.bar]).add_class("gg-server"),

@@ -7,15 +7,11 @@ import collections
 import dataclasses
 import html
 import json
-from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
-
-from gameboard import Live
+from gamekit import Live, style_sheet
 from guessgame import GameServer, explain
 
-STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 KINDS = {0: "continued", 1: "text", 2: "binary", 8: "goodbye", 9: "ping", 10: "pong"}
 SHOWN, SHORTENED = 16, 11  # so many bytes of a content are shown at most; of a longer one, so many
 
@@ -119,13 +115,14 @@ class Wiretap(Live):
     Pings and pongs, which only keep a connection awake, are passed on and not shown.
     """
 
+    style = style_sheet(__file__)
+
     def __init__(self, server: GameServer, lines: int = 30) -> None:
         self.port = server.port
         self.frames: collections.deque[Frame] = collections.deque(maxlen=lines)
         self.seen = self.painted = 0
         self.door: Any = None
         super().__init__(self._paint)
-        self.show(widgets.HTML(STYLE), self.picture)
 
     async def start(self) -> Wiretap:
         """Open the door for the players; of an earlier run of the cell, it is closed."""

@@ -9,8 +9,8 @@ import ipywidgets as widgets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from broadcasting import SLEEPER, STYLE, set_buffers
-from gameboard import PAINTS_PER_SECOND, Part, bars
+from broadcasting import SLEEPER, Desks, set_buffers
+from gamekit import PAINTS_PER_SECOND, Part, bars
 from guessgame import CONNECT_OPTIONS
 
 BUFFER = 150_000  # bytes that the operating system stores for one end of a connection, about
@@ -26,6 +26,8 @@ class Hall(Part):
     The bars grow while the messages arrive. It gives up when one message has been on its way for `patience` seconds.
     """
 
+    style = Desks.style
+
     def __init__(self, send_to_all: Broadcast, messages: int = 200, patience: float = 2.0) -> None:
         super().__init__(f"hall for {send_to_all.__name__}")
         self.send_to_all, self.messages, self.patience = send_to_all, messages, patience
@@ -36,7 +38,7 @@ class Hall(Part):
         self.start_button = self.button(
             f"Send {messages} messages", self._start, icon="play", layout={"width": "200px"}
         )
-        self.show(widgets.HTML(STYLE), self.start_button, self.picture)
+        self.show(self.start_button, self.picture)
         self.paint("Press the button, and watch the bars.")
 
     async def _start(self, _: Any) -> None:

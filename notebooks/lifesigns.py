@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any, Iterable, Sequence
 
-from gameboard import Live
+from gamekit import Live, style_sheet
 from guessgame import Client, GameServer
 
 ROWS = 7  # of Attendance; who has gone makes room for who is here
@@ -27,6 +27,8 @@ class Attendance(Live):
 
     All of it is the server's own knowledge: its list, its counters, its log.
     """
+
+    style = style_sheet(__file__)
 
     def __init__(self, server: GameServer) -> None:
         self.server = server
@@ -108,6 +110,8 @@ class Heartbeat(Live):
     Like the screen beside a hospital bed it is written from left to right, and then over again.
     Each lane is a list of moments, by `time.perf_counter()`.
     """
+
+    style = style_sheet(__file__)
 
     def __init__(self, lanes: dict[str, Sequence[float]]) -> None:
         self.lanes = lanes

@@ -12,7 +12,7 @@ from typing import Any, Iterable
 import ipywidgets as widgets
 from IPython.display import Markdown
 
-from gameboard import STYLE, Live, Part
+from gamekit import Live, Part, style_sheet
 from guessgame import PAGE, Client, GameConnection, GameServer, Message, encode, explain
 
 
@@ -73,6 +73,8 @@ class OverheardServer(GameServer):
 class Overheard(Live):
     """Show what a server has heard and said, the newest on top; lines about programs alone have a double edge."""
 
+    style = style_sheet(__file__)
+
     def __init__(self, server: OverheardServer) -> None:
         self.server = server
         super().__init__(self._paint)
@@ -87,12 +89,11 @@ class Overheard(Live):
         return f'<div class="gg-results gg-overheard">{rows}</div>'
 
 
-def beside(frame: Any, *parts: Part) -> widgets.VBox:
+def beside(frame: Any, *parts: Part) -> widgets.Box:
     """Show an IFrame, and to its right some parts of a lesson, one below the other."""
     column = widgets.VBox([part.view for part in parts], layout={"flex": "1 1 420px", "min_width": "300px"})
     page = widgets.HTML(frame._repr_html_(), layout={"flex": f"0 1 {frame.width}px", "margin": "0"})
-    row = widgets.Box([page, column], layout={"flex_flow": "row wrap", "grid_gap": "0 16px"})
-    return widgets.VBox([widgets.HTML(STYLE), row])
+    return widgets.Box([page, column], layout={"flex_flow": "row wrap", "grid_gap": "0 16px"})
 
 
 def piece_of_page(number: int, *functions: str) -> Any:

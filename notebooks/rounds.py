@@ -10,15 +10,12 @@ import html
 import inspect
 import textwrap
 import types
-from pathlib import Path
 from typing import Any, Callable, Coroutine, Generator, Iterator, Mapping, no_type_check
 
 import ipywidgets as widgets
 
-from gameboard import LINE, Part
+from gamekit import LINE, Part, style_sheet
 from guessgame import NEW_GAME, SOMEBODY_WON, YOU_WON, GameServer, Message, Player, recognise
-
-STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text(encoding='utf-8')}</style>"
 
 # --------------------------------------------------------------------------------------------------
 # The three states of a game
@@ -36,6 +33,8 @@ class Diagram(Part):
     A state may be shorter than anybody can see. So the states wait in a queue, and each is shown for a moment.
     """
 
+    style = style_sheet(__file__)
+
     def __init__(self, server: GameServer, player: Player) -> None:
         super().__init__("diagram")
         self.server, self.player = server, player
@@ -44,7 +43,7 @@ class Diagram(Part):
         self.coming: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue()
         self.state = 1 if server.round.over else 0
         self.since = self.loop.time() - 60  # when it was lit
-        self.show(widgets.HTML(STYLE), self.picture)
+        self.show(self.picture)
         self._paint(self.state, self.won if self.state else self._guess())
         player.on_message = self.hear
         self.run(self._keep_showing())
@@ -177,6 +176,8 @@ class Race(Part):
     more `await` before each of its lines.
     """
 
+    style = style_sheet(__file__)
+
     def __init__(self, make_game: Callable[[], Any], versions: Mapping[str, Judge], number: int = 42) -> None:
         super().__init__()
         self.make_game, self.versions, self.number = make_game, versions, number
@@ -186,7 +187,7 @@ class Race(Part):
         self.choice = self.watched(widgets.ToggleButtons(options=list(versions)), self._again)
         self.runners: list[Runner] = []
         choice = [self.choice] if len(versions) > 1 else []
-        self.show(widgets.HTML(STYLE), widgets.Box([*choice, self.next_button, again], layout=LINE), self.picture)
+        self.show(widgets.Box([*choice, self.next_button, again], layout=LINE), self.picture)
         self.begin()
 
     def begin(self) -> None:

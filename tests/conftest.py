@@ -72,6 +72,11 @@ async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> 
     raise AssertionError("this never became true")
 
 
+def texts(markup: str) -> list[str]:
+    """Return what a person reads in a piece of HTML."""
+    return [text.strip() for text in re.split(r"<[^>]*>", markup) if text.strip()]
+
+
 # Clients
 
 

@@ -1,0 +1,172 @@
+"""The kit of the lessons: clicks, servers, pictures and panels, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from conftest import SECRET, eventually, texts, wire
+from gameboard import Board
+from gamekit import (
+    Live,
+    Panel,
+    Part,
+    bars,
+    each,
+    end_lesson,
+    end_of_lesson,
+    join,
+    join_card,
+    paint_message,
+    start_another,
+    start_lesson,
+)
+from guessgame import GameServer, Player, bisection
+
+
+async def test_a_click_in_another_thread_acts_in_the_servers() -> None:
+    seen: list[int] = []
+
+    async def action(_: Any) -> None:
+        seen.append(threading.get_ident())
+
+    await asyncio.get_running_loop().run_in_executor(None, Part().callback(action), None)
+    await eventually(lambda: seen == [threading.get_ident()])
+
+
+async def test_a_task_that_is_stopped_is_no_error() -> None:
+    part = Part()
+    task = part.run(asyncio.sleep(3600))
+    await part.stop()
+    assert task.cancelled()
+    assert part.note.value == ""
+
+
+async def test_a_part_ends_an_earlier_one_of_its_name() -> None:
+    first, other = Part("bots"), Part("others")
+    tasks = [part.run(asyncio.sleep(3600)) for part in (first, other)]
+    Part("bots")
+    await asyncio.wait({tasks[0]})
+    assert [task.done() for task in tasks] == [True, False]
+    await end_lesson()
+
+
+async def test_a_lesson_started_again_ends_what_the_earlier_run_has_started() -> None:
+    old = await start_lesson(secret=SECRET, pause=0)
+    player = await join(old.url, "Ada")
+    assert await player.guess(SECRET) == "Вы угадали!"
+    new = await start_lesson()
+    assert (old.running, new.running) == (False, True)
+    assert player.gone
+    await end_lesson()
+    assert not new.running
+
+
+async def test_a_player_who_joins_again_replaces_the_earlier_one() -> None:
+    server = await start_lesson()
+    first = await join(server.url, "Ada")
+    second = await join(server.url, "Ada")
+    assert first.gone
+    assert second.name == "Ada"
+    nameless = await join(server.url, "watcher", named=False)
+    assert nameless.name is None
+    await end_lesson()
+
+
+async def test_the_button_at_the_end_stops_the_server_and_switches_off_the_controls() -> None:
+    server = await start_lesson()
+    board = await Board(server).start([bisection])
+    board.play()
+    end = end_of_lesson()
+    end.controls[0].click()
+    await eventually(lambda: not server.running and board.you.gone)
+    assert all(control.disabled for control in [*board.controls, *end.controls])
+    assert "This lesson has ended" in board.note.value
+    assert "gg-gone" not in board.head.value, "no alarm"
+    assert not [*board.tasks, *Part.in_use]
+
+
+async def test_a_second_server_replaces_only_an_earlier_second_one() -> None:
+    first = await start_lesson()
+    second, third = await start_another(origins=["https://example.org"]), await start_another()
+    assert [server.running for server in (first, second, third)] == [True, False, True]
+    await end_lesson()
+    assert [server.running for server in (first, second, third)] == [False] * 3
+
+
+def test_messages_have_their_meaning_beside_them() -> None:
+    assert texts(paint_message("Больше"))[0] == "&quot;Больше&quot;"
+    assert texts(paint_message({"client_id": 3, "wins": 2}))[1] == "The score of #3: 2."
+
+
+def test_bars_are_as_long_as_their_numbers() -> None:
+    painted = bars({"Ada": 200, "Bob": 50.0, "<b>": 0}, "messages")
+    assert re.findall(r"width:([0-9.]+)%", painted) == ["100.0", "25.0", "0.0"]
+    assert texts(painted) == ["Ada", "200 messages", "Bob", "50 messages", "&lt;b&gt;", "0 messages"]
+    assert texts(bars({})) == []
+    assert "width:0.0%" in bars({"nobody": 0})
+
+
+async def test_a_live_picture_follows_what_it_shows_until_the_lesson_ends() -> None:
+    server = await start_lesson()
+    live = Live(lambda: f"{len(server.clients)} players")
+    await eventually(lambda: live.picture.value == "0 players")
+    async with wire(server.url, welcomed=False):
+        await eventually(lambda: live.picture.value == "1 players")
+    await end_lesson()
+    assert not live.tasks
+
+
+async def test_a_live_picture_that_cannot_be_painted_says_why() -> None:
+    live = Live(lambda: str(1 // 0))
+    await eventually(lambda: "ZeroDivisionError: " in live.note.value)
+    await live.stop()
+
+
+async def test_a_panel_shows_what_each_button_has_brought_the_newest_on_top(server: GameServer) -> None:
+    async def fail() -> None:
+        raise ValueError("<i>no</i>")
+
+    async def count() -> int:
+        return 3
+
+    async with Player(server.url) as player:
+        panel = Panel({"Guess 50": lambda: player.guess(50), "Fail": fail, "Count": count}, lines=2)
+        for label, shown in (
+            ("Guess 50", ["&quot;Больше&quot;", "More: YOUR number is bigger than the secret one, so go down."]),
+            ("Fail", ["ValueError: &lt;i&gt;no&lt;/i&gt;"]),
+            ("Count", ["3"]),
+        ):
+            panel.buttons[label].click()
+            await eventually(lambda: texts(panel.picture.value)[: len(shown) + 1] == [label, *shown])  # noqa: B023
+        assert "Guess 50" not in panel.picture.value, "only two lines are kept"
+        await server.stop()
+        panel.buttons["Guess 50"].click()
+        await eventually(lambda: "Run the cells again, from the top." in panel.picture.value)
+    await panel.stop()
+
+
+async def test_buttons_can_come_from_a_list() -> None:
+    async def say(item: Any) -> str:
+        return f"said {item}"
+
+    def shout() -> None:
+        pass
+
+    buttons = each(say, ["hello", "", b"raw", shout])
+    assert list(buttons) == ["hello", "(nothing)", "b'raw'", "shout"]
+    assert await buttons["(nothing)"]() == "said "
+
+
+def test_the_address_for_a_class_has_a_code_only_with_segno(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert texts(join_card("http://192.168.1.20:8765/<").children[1].value) == ["http://192.168.1.20:8765/&lt;"]
+    code = SimpleNamespace(svg_inline=lambda **options: "<svg></svg>")
+    monkeypatch.setitem(sys.modules, "segno", SimpleNamespace(make=lambda content, error: code))
+    assert "<svg></svg>" in join_card("http://192.168.1.20:8765/").children[1].value
