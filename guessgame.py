@@ -1478,15 +1478,11 @@ def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
 async def until_signal(command: Coroutine[Any, Any, None]) -> None:
     """Run a command; Ctrl-C or SIGTERM cancels it, but only once, so that it can say goodbye."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(command)
-
-    def cancel_once() -> None:
-        for number in signal.SIGINT, signal.SIGTERM:
-            loop.add_signal_handler(number, lambda: None)
-        task.cancel()
-
+    signalled = loop.create_future()  # it is cancelled only once, however many signals come
+    signalled.add_done_callback(lambda _: task.cancel())
     with contextlib.suppress(NotImplementedError, RuntimeError):  # on Windows; in another thread
         for number in signal.SIGINT, signal.SIGTERM:
-            loop.add_signal_handler(number, cancel_once)
+            loop.add_signal_handler(number, signalled.cancel)
     await task
 
 
