@@ -1328,7 +1328,7 @@ async def log_from_a_thread() -> AsyncIterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-async def play_command(url: str, name: str | None = None) -> None:
+async def play_command(url: str, name: str | None) -> None:
     """Play in this terminal.
 
     examples:
@@ -1346,7 +1346,7 @@ async def play_command(url: str, name: str | None = None) -> None:
 
 
 async def bots_command(
-    url: str, n: int, delay: float, strategy: Iterable[str] = STRATEGIES, rounds: int | None = None
+    url: str, n: int, strategy: Iterable[str], delay: float, rounds: int | None
 ) -> None:
     """Let bots play; print the scores at the end.
 
@@ -1379,16 +1379,8 @@ async def bots_command(
                 show(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
 
 
-class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keep the lines of the examples, and show the defaults."""
-
-
 class Parser(argparse.ArgumentParser):
     """Parse the command line; complain in one line."""
-
-    def __init__(self, **options: Any) -> None:
-        # SUPPRESS: what has no default here has one in the signature of its command.
-        super().__init__(formatter_class=Help, argument_default=argparse.SUPPRESS, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (help: {self.prog} -h)\n")
@@ -1396,7 +1388,8 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser() -> Parser:
     """Describe the command line."""
-    parser = Parser(prog="guessgame.py")
+    layout = argparse.RawDescriptionHelpFormatter  # keeps the lines of the examples
+    parser = Parser(prog="guessgame.py", formatter_class=layout)
     parser.description = """Guess the number, over WebSocket.
 
 examples:
@@ -1407,7 +1400,8 @@ examples:
 
     def add_command(run: Callable[..., Any], name: str) -> Callable[..., argparse.Action]:
         about = inspect.getdoc(run) or ""
-        command = commands.add_parser(name, help=about.partition("\n")[0], description=about)
+        summary = about.partition("\n")[0]
+        command = commands.add_parser(name, help=summary, description=about, formatter_class=layout)
         command.set_defaults(run=run)
         return command.add_argument
 
@@ -1415,21 +1409,24 @@ examples:
     # The options are those of GameServer, with its defaults and its words.
     for name, about in re.findall(r"(?m)^(\w+) {2,}(.+)$", inspect.getdoc(GameServer) or ""):
         default = inspect.signature(GameServer).parameters[name].default
+        about += " (default: %(default)s)"
         add("--" + name.replace("_", "-"), type=type(default), default=default, help=about)
     about = "web page that may connect; can be repeated (default: all of them)"
     add("--origin", dest="origins", action="append", metavar="URL", help=about)
 
-    server = {"nargs": "?", "default": "ws://127.0.0.1:8765", "metavar": "URL"}
+    about = "where the server is (default: %(default)s)"
+    url = {"nargs": "?", "default": "ws://127.0.0.1:8765", "metavar": "URL", "help": about}
     add = add_command(play_command, "play")
-    add("url", **server, help="where the server is")
+    add("url", **url)
     add("--name", help="what the others will call you")
 
     add = add_command(bots_command, "bots")
-    add("url", **server, help="where the server is")
-    add("-n", type=int, default=5, help="how many bots")
+    add("url", **url)
+    add("-n", type=int, default=5, help="how many bots (default: %(default)s)")
     about = "how they guess, in turn (default: all of these)"
-    add("--strategy", nargs="+", choices=STRATEGIES, help=about)
-    add("--delay", type=float, default=0.5, help="seconds between two guesses of a bot")
+    add("--strategy", nargs="+", choices=STRATEGIES, default=STRATEGIES, help=about)
+    about = "seconds between two guesses of a bot (default: %(default)s)"
+    add("--delay", type=float, default=0.5, help=about)
     add("--rounds", type=int, help="stop after so many rounds (default: never)")
     return parser
 
