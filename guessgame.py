@@ -1315,8 +1315,7 @@ async def log_from_a_thread() -> AsyncIterator[None]:
                 os.write(sys.stderr.fileno(), line.encode(sys.stderr.encoding, "replace"))
             lines.task_done()
 
-    layout = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[LogQueue(lines)])
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[LogQueue(lines)])
     threading.Thread(target=write, daemon=True).start()
     try:
         yield
