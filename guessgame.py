@@ -1021,9 +1021,10 @@ class Player:
 
     def _hear(self, message: Message) -> None:
         kind, gaps = recognise(message)
-        self._check(message, kind, gaps)
+        fields = message if isinstance(message, dict) else gaps  # what it says, by name
+        self._check(message, kind, fields)
         self.received.append(message)
-        if self._learn(message, kind, gaps):
+        if self._learn(kind, fields):
             self._reply = message
         self._last = kind
         if self.on_message is not None:
@@ -1034,25 +1035,22 @@ class Player:
         self._news.set()  # wakes everybody who waits
         self._news = asyncio.Event()
 
-    def _check(self, message: object, kind: str, gaps: dict[str, str]) -> None:
+    def _check(self, message: object, kind: str, fields: dict[str, Any]) -> None:
         """Raise ValueError for a message that no server of this game would send now."""
-        fields = message if isinstance(message, dict) else {}
-        known = [(value, FIELDS[key]) for key, value in fields.items() if key in FIELDS]
         if (
             not isinstance(message, (str, dict))
             or (self._last is None and kind != WELCOME)
-            or (kind == WELCOME and int(gaps["low"]) > int(gaps["high"]))
-            or any(type(value) is not expected for value, expected in known)
+            or (kind == WELCOME and int(fields["low"]) > int(fields["high"]))
+            or any(type(fields[key]) is not FIELDS[key] for key in FIELDS.keys() & fields.keys())
             or ("client_id" in fields) != ("wins" in fields)
             or any(isinstance(value, (list, dict)) for value in fields.values())
         ):
             raise ValueError(f"a server of this game does not say {message!r} now")
 
-    def _learn(self, message: Message, kind: str, gaps: dict[str, str]) -> bool:
+    def _learn(self, kind: str, fields: dict[str, Any]) -> bool:
         """Learn from a message; return whether it is the reply to what was asked."""
-        fields = message if isinstance(message, dict) else {}
         if kind == WELCOME:
-            self.range = int(gaps["low"]), int(gaps["high"])
+            self.range = int(fields["low"]), int(fields["high"])
         if kind in (WELCOME, NEW_GAME):
             self.low, self.high = self.range
             self.last_guess = self.last_verdict = None
