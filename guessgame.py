@@ -904,7 +904,7 @@ class Player:
         self.received.clear()
         self.gone = self.client_id = None
         self._asked: dict[str, Any] = {}  # what the next reply will be about
-        self._reply: Message | None = None
+        self._reply: Message | None = ""  # None: it is still to come
         self._last: str | None = None  # which sentence came last; None before the welcome
         self._lock, self._news = asyncio.Lock(), asyncio.Event()
         wanted, self.name = self.name, None  # until the server agrees
@@ -986,17 +986,13 @@ class Player:
         data = encode(request) if isinstance(request, dict) else request
         if isinstance(data, str):
             data.encode()  # UnicodeEncodeError is a ValueError
-        # If the caller is cancelled, this task still waits for the reply, or the next request
-        # would get it. Then nobody looks at the task's exception, except for the callback.
-        exchange = asyncio.ensure_future(self._exchange(data))
-        exchange.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(exchange)
-
-    async def _exchange(self, data: str | bytes) -> Message:
         async with self._lock:
-            self._asked, self._reply = {}, None
+            # Whoever asked before may have been cancelled, but the reply to them still comes.
+            await self.wait_until(lambda: self._reply is not None)
+            self._asked = {}
             with contextlib.suppress(ValueError):  # nonsense: the reply will be an error
                 self._asked = parse_request(data)
+            self._reply = None
             with contextlib.suppress(ConnectionClosed):  # _read() notices, too
                 await self.connection.send(data)
             await self.wait_until(lambda: self._reply is not None)
