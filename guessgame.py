@@ -688,7 +688,8 @@ class GameConnection(ServerConnection):
     def process_event(self, event: Any) -> None:
         if isinstance(event, Frame):
             if event.opcode in (Opcode.PING, Opcode.PONG):
-                self.rest(self.count())  # the library answers at once, so turn() can't slow them
+                if self.count() and not self.resting:  # answered at once: turn() can't slow them
+                    self.rest()
             elif self.pieces or not event.fin:
                 self.pieces = 0 if event.fin else self.pieces + 1
                 if self.pieces > self.game.max_size:
@@ -696,18 +697,14 @@ class GameConnection(ServerConnection):
                     return
         super().process_event(event)
 
-    def rest(self, seconds: float) -> None:
-        """Read nothing from this player for so many seconds."""
-        if seconds and not self.resting:
-            self.resting = True
+    def rest(self) -> None:
+        """Read nothing from this player until they are due; it calls itself again at that time."""
+        delay = self.due - self.loop.time()
+        self.resting = delay > 0
+        if self.resting:
             self.transport.pause_reading()
-            self.loop.call_later(seconds, self.read_on)
-
-    def read_on(self) -> None:
-        """Read again, unless there is still too much to answer."""
-        self.resting = False
-        self.rest(max(0.0, self.due - self.loop.time()))
-        if not (self.resting or self.recv_messages.paused or self.transport.is_closing()):
+            self.loop.call_later(delay, self.rest)
+        elif not self.recv_messages.paused:  # or there is still too much to answer
             self.transport.resume_reading()
 
     # Backlog: if you leave too many announcements unread, you are cut off.
