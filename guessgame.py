@@ -770,9 +770,8 @@ class GameConnection(ServerConnection):
 
     def let_in(self, request: Request, response: Response) -> Response:
         """Refuse a player when the seats are taken, and log everybody who is refused."""
-        if response.status_code != 101:
-            self.protocol.eof_sent = False  # or the library would stumble over a second request
-        else:
+        self.protocol.eof_sent = False  # or the library would stumble over a second request
+        if response.status_code == 101:
             here, most = self.remote_address[0], self.game.per_address
             others = [client.connection for client in self.game.clients.values()]
             if len(others) >= self.game.max_players:
