@@ -808,8 +808,7 @@ def read_page(changed: float) -> tuple[str, str]:
     """Return the page, and the policy that lets only its own script and style run."""
     page = PAGE.read_text(encoding="utf-8")
     policy = "default-src 'none'; img-src data:; connect-src 'self' ws: wss:; base-uri 'none'"
-    for kind in ("script", "style"):
-        [inline] = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+    for kind, inline in re.findall(r"<(script|style)>(.*?)</\1>", page, re.DOTALL):
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         policy += f"; {kind}-src 'sha256-{digest}'"
     return page, policy
