@@ -454,19 +454,16 @@ class GameServer(Game):
         self.begin_round()
         self.running = True
         lines_of_a_kind.clear()
-        opening = asyncio.ensure_future(self._listen())
         try:
-            self._server = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            self._server = await opening
-            await self.stop()  # or it would go on listening, and nobody would know
+            await self._listen()
+        except BaseException:  # a cancelled start, too, must not go on listening
+            await self.stop()
+            self.running = False
             raise
-        finally:
-            self.running = self._server is not None
         self._start_task(GameConnection.watch_for_silence(self))
         log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
 
-    async def _listen(self) -> Server:
+    async def _listen(self) -> None:
         listen: Any = serve  # Any: mypy cannot know that each connection is a GameConnection
         try:
             server: Server = await listen(
@@ -485,7 +482,12 @@ class GameServer(Game):
                 close_timeout=CLOSE_TIMEOUT,
                 logger=wire_log,
                 backlog=1,  # connections let in at once, before everybody else has a turn
+                start_serving=False,  # only once stop() knows of it, for start() may be cancelled
             )
+            addresses = [listening.getsockname()[:2] for listening in server.sockets]
+            self._address, self.port = addresses[0]
+            self._server = server
+            await server.start_serving()
         except OSError as error:
             where, reason = f"{self.host}, port {self.port}", error.strerror or error
             advice = "end the other program, or choose another port (0: any free one)"
@@ -495,12 +497,9 @@ class GameServer(Game):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with listening.dup() as same:
                 same.listen(1024)  # a whole class may connect at the same moment
-        addresses = [listening.getsockname()[:2] for listening in server.sockets]
-        self._address, self.port = addresses[0]
         if not all(host.startswith(("127.", "::1")) for host, _ in addresses):
             warning = "other machines can reach port %d: no password, no encryption"
             log.warning(warning + "; not for the Internet", self.port)
-        return server
 
     async def stop(self) -> None:
         """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
