@@ -522,10 +522,9 @@ class GameServer(Game):
         for connection in list(self.connections):
             connection.transport.abort()
         await closed
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait({task})
         if self._server is server:  # it's another one if the game has been started again
             self._server, self.running = None, False
         log.info("stopped")
