@@ -692,7 +692,6 @@ class GameConnection(ServerConnection):
                 self.pieces = 0 if event.fin else self.pieces + 1
                 if self.pieces > self.game.max_size:
                     self.cut_off("%s sends a message in endless pieces and is cut off")
-                    return
         super().process_event(event)
 
     def rest(self) -> None:
