@@ -593,7 +593,7 @@ def check_name(name: object) -> str:
     return name
 
 
-lines_of_a_kind: dict[str, tuple[int, int, int]] = {}  # the second, lines in it, lines left out
+lines_of_a_kind: dict[str, tuple[int, int]] = {}  # the second of the last one, and how many in it
 
 
 def spare_the_log(record: logging.LogRecord) -> bool:
@@ -603,13 +603,13 @@ def spare_the_log(record: logging.LogRecord) -> bool:
     not fill the disk, or hide what the log says about everybody else.
     """
     kind, now = record.msg, int(record.created)
-    second, lines, left_out = lines_of_a_kind.get(kind, (now, 0, 0))
+    most = 1 if kind.startswith("refused") else 100
+    second, lines = lines_of_a_kind.get(kind, (now, 0))
+    if second != now and lines > most:
+        record.msg += f" (and {lines - most} times more)"
     lines = lines + 1 if second == now else 1
-    passes = lines <= (1 if kind.startswith("refused") else 100)
-    if passes and left_out:
-        record.msg += f" (and {left_out} times more)"
-    lines_of_a_kind[kind] = now, lines, 0 if passes else left_out + 1
-    return passes
+    lines_of_a_kind[kind] = now, lines
+    return lines <= most
 
 
 log.addFilter(spare_the_log)
