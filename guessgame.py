@@ -541,7 +541,7 @@ class GameServer(Game):
     def page(self) -> str:
         """The address for browsers, on other machines too if they can reach this server."""
         host = urllib.parse.urlsplit(self.url).netloc
-        if self._address in ("0.0.0.0", "::"):
+        if self._address == "0.0.0.0":
             with socket.socket(type=socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
                 probe.connect(("192.0.2.1", 9))  # sends nothing, but finds our own address
                 host = f"{probe.getsockname()[0]}:{self.port}"

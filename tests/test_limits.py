@@ -78,6 +78,14 @@ async def test_one_player_too_many_is_refused_until_another_leaves(limit: str, s
         assert await status_of_handshake(server.url) == 101
 
 
+async def test_a_handshake_sent_twice_at_once_is_refused_without_an_error(server: GameServer) -> None:
+    server.max_players = 1
+    handshake = f"{UPGRADE % '/'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    async with wire(server.url):
+        await say(server.port, handshake * 2)
+        await eventually(lambda: len(server.connections) == 1)
+
+
 HERE = "https://game.example"
 
 

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -71,6 +72,23 @@ async def test_a_page_costs_no_seat(caplog: pytest.LogCaptureFixture) -> None:
         async with wire(server.url):
             assert (await get(server))[0] == 200
     assert not caplog.records
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost"])
+async def test_the_page_is_where_the_server_says(host: str) -> None:
+    server = game(host=host)
+    try:
+        await server.start()
+    except OSError:
+        if host == "::":
+            pytest.skip("this machine has no IPv6")
+        raise
+    address = urlsplit(server.page)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await server.stop()
 
 
 async def test_two_requests_at_once_cause_no_error(server: GameServer) -> None:
