@@ -13,17 +13,16 @@ import time
 from typing import AsyncIterator, Sequence
 
 import pytest
-from IPython.display import IFrame
 from websockets.asyncio.server import ServerConnection, broadcast
 
 from broadcasting import Desks, Flight, in_order
-from conftest import SECRET, eventually, texts, wire
+from conftest import SECRET, WELCOME, eventually, texts, wire
 from frames import Frame, Wiretap, paint_frame
-from gamekit import Panel, end_lesson
+from gamekit import end_lesson
 from guessgame import GameServer, Player, ServerGone
 from hall import Hall
 from lifesigns import Attendance, Heartbeat, lamps
-from overheard import Overheard, OverheardServer, beside, piece_of_page
+from overheard import Overheard, OverheardServer, piece_of_page
 from rounds import SEEN, Diagram, Race
 from rounds import solution as solution_of_the_race
 
@@ -55,8 +54,7 @@ async def wait_for_cards(desks: Desks, name: str, *newest: str) -> None:
 async def test_everybody_is_welcomed_in_a_column_of_their_own(desks: Desks) -> None:
     for number, name in enumerate(desks.players, 1):
         score = f'{{"client_id": {number}, "name": "{name}", "wins": 0}}'
-        welcome = f'to {name}: "Добро пожаловать! Угадайте число от 1 до 100."'
-        await wait_for_cards(desks, name, f"a reply to {name}: {score}", welcome)
+        await wait_for_cards(desks, name, f"a reply to {name}: {score}", f'to {name}: "{WELCOME}"')
         assert len(column(desks, name)) == 2
         assert "⇊" not in desks.columns[name].value, "nothing has gone to several"
 
@@ -219,11 +217,8 @@ async def test_a_wiretap_shows_the_frames_that_travel_and_only_the_client_masks_
             await player.guess(number)
         await eventually(lambda: tap.frames[0].text == '"Новая игра началась!"')
         frames = list(reversed(tap.frames))
-        assert [frame.text for frame in frames if frame.from_client] == [
-            '{"guess": 50}',
-            '{"guess": 50}',
-            '{"guess": 42}',
-        ]
+        guesses = [frame.text for frame in frames if frame.from_client]
+        assert guesses == ['{"guess": 50}', '{"guess": 50}', '{"guess": 42}']
         assert [json.loads(frame.text) for frame in frames if not frame.from_client] == list(player.received)
     for frame in frames:
         assert frame.head[0] == 0b10000001
@@ -477,9 +472,8 @@ async def test_who_has_gone_is_shown_with_the_reason() -> None:
         await shows("&lt;Polite&gt; #1 ✕ left with a goodbye (close code 1000)")
         lost.connection.transport.abort()
         await shows("Lost #2 ✕ gone, without a goodbye")
-        assert re.findall(r"<b>(?:&lt;)?(\w+)", who.picture.value) == ["Sleeper", "Silent", "Lost", "Polite"], (
-            "all stay put"
-        )
+        rows = re.findall(r"<b>(?:&lt;)?(\w+)", who.picture.value)
+        assert rows == ["Sleeper", "Silent", "Lost", "Polite"], "all stay put"
         silent.connection.transport.pause_reading()
         await shows("Silent #3 ? no answer")
         await shows("Silent #3 ✕ is silent and is cut off")
@@ -540,30 +534,27 @@ def said(server: OverheardServer) -> list[str]:
 async def open_server() -> AsyncIterator[OverheardServer]:
     """A server that can be overheard."""
     server = OverheardServer(port=0, pause=60.5, draw=lambda low, high: SECRET)
-    await server.start()
-    yield server
-    await server.stop()
+    async with server:
+        yield server
 
 
 async def test_the_frames_of_a_page_and_of_a_program_are_listed_in_the_order_of_time(
     open_server: OverheardServer,
 ) -> None:
-    server = open_server
-    async with Player(server.url, "Ada"), wire(server.url, user_agent_header="Mozilla/5.0") as page:
+    async with Player(open_server.url, "Ada"), wire(open_server.url, user_agent_header="Mozilla/5.0") as page:
         for number in (50, SECRET):
             await page.send({"guess": number})
             await page.hear()
         await page.connection.send("<b>")
-        await eventually(lambda: len(server.overheard) == 14)
-    await eventually(lambda: len(server.overheard) == 16)
-    welcome = '"Добро пожаловать! Угадайте число от 1 до 100."'
-    assert said(server)[:14] == [
+        await eventually(lambda: len(open_server.overheard) == 14)
+    await eventually(lambda: len(open_server.overheard) == 16)
+    assert said(open_server)[:14] == [
         "Python → server: GET /",
-        f"server → Python #1: {welcome}",
+        f'server → Python #1: "{WELCOME}"',
         'Python #1 → server: {"name": "Ada"}',
         'server → Python Ada: {"client_id": 1, "name": "Ada", "wins": 0}',
         "page → server: GET /",
-        f"server → page #2: {welcome}",
+        f'server → page #2: "{WELCOME}"',
         'page #2 → server: {"guess": 50}',
         'server → page #2: "Больше"',
         'page #2 → server: {"guess": 42}',
@@ -573,27 +564,26 @@ async def test_the_frames_of_a_page_and_of_a_program_are_listed_in_the_order_of_
         "page #2 → server: <b>",
         'server → page #2: {"error": "Это не JSON: отправьте, например, {\\"guess\\": 42}."}',
     ]
-    assert sorted(said(server)[14:]) == ["Python Ada → server: (gone)", "page #2 → server: (gone)"]
-    times = [when for when, *_ in server.overheard]
+    assert sorted(said(open_server)[14:]) == ["Python Ada → server: (gone)", "page #2 → server: (gone)"]
+    times = [when for when, *_ in open_server.overheard]
     assert times == sorted(times)
-    assert server.overheard[7][3] == "More: YOUR number is bigger than the secret one, so go down."
+    assert open_server.overheard[7][3] == "More: YOUR number is bigger than the secret one, so go down."
 
 
 async def test_a_name_in_the_address_is_no_frame_and_a_crowd_is_counted(open_server: OverheardServer) -> None:
-    server = open_server
-    async with wire(f"{server.url}/?name=%D0%AF") as one, wire(f"{server.url}/?name=") as two:
+    async with wire(f"{open_server.url}/?name=%D0%AF") as one, wire(f"{open_server.url}/?name=") as two:
         assert await one.hear() == {"client_id": 1, "name": "Я", "wins": 0}
         assert "error" in await two.hear()
         await one.connection.send(b"raw")
         await one.hear()
-        assert [line for line in said(server) if "→ server" in line] == [
+        assert [line for line in said(open_server) if "→ server" in line] == [
             "Python → server: GET /?name=%D0%AF",
             "Python → server: GET /?name=",
             "Python Я → server: b'raw'",
         ]
-        async with wire(server.url), wire(server.url):
-            server.broadcast("hello")
-    assert 'server → Python Я, Python #2, Python #3 and 1 more: "hello"' in said(server)
+        async with wire(open_server.url), wire(open_server.url):
+            open_server.broadcast("hello")
+    assert 'server → Python Я, Python #2, Python #3 and 1 more: "hello"' in said(open_server)
 
 
 async def test_what_was_overheard_is_shown_the_newest_on_top_and_escaped(open_server: OverheardServer) -> None:
@@ -608,13 +598,6 @@ async def test_what_was_overheard_is_shown_the_newest_on_top_and_escaped(open_se
         assert '<p class="gg-python"><b>server → Python' in shown.picture.value
         assert "<i>" not in shown.picture.value
         await shown.stop()
-
-
-async def test_a_page_stands_beside_the_parts_of_a_lesson(server: GameServer) -> None:
-    panel = Panel({})
-    row = beside(IFrame(server.page, 400, 560), panel)
-    assert f'src="{server.page}"' in row.children[0].value
-    assert row.children[1].children == (panel.view,)
 
 
 def test_the_script_of_the_page_is_shown_in_five_pieces() -> None:
