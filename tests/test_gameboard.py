@@ -277,6 +277,7 @@ async def test_a_stopped_board_leaves_no_task_and_no_client(server: GameServer) 
     await board.stop()
     await board.stop()
     await eventually(lambda: not server.clients and asyncio.all_tasks() == before)
+    assert "gg-gone" not in board.head.value, "no alarm"
 
 
 async def test_the_board_is_painted_without_being_asked_and_not_faster_than_it_can_be_seen(

@@ -1,43 +1,18 @@
-"""The kit of the lessons: clicks, servers, pictures and panels, without a browser."""
+"""The kit of the lessons: tasks, servers, pictures and panels, without a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sys
-import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from conftest import SECRET, eventually, texts, wire
-from gameboard import Board
-from gamekit import (
-    Live,
-    Panel,
-    Part,
-    bars,
-    each,
-    end_lesson,
-    end_of_lesson,
-    join,
-    join_card,
-    paint_message,
-    start_another,
-    start_lesson,
-)
-from guessgame import GameServer, Player, bisection
-
-
-async def test_a_click_in_another_thread_acts_in_the_servers() -> None:
-    seen: list[int] = []
-
-    async def action(_: Any) -> None:
-        seen.append(threading.get_ident())
-
-    await asyncio.get_running_loop().run_in_executor(None, Part().callback(action), None)
-    await eventually(lambda: seen == [threading.get_ident()])
+from gamekit import Live, Panel, Part, bars, each, end_lesson, join, join_card, start_another, start_lesson
+from guessgame import GameServer, Player
 
 
 async def test_a_task_that_is_stopped_is_no_error() -> None:
@@ -79,30 +54,12 @@ async def test_a_player_who_joins_again_replaces_the_earlier_one() -> None:
     await end_lesson()
 
 
-async def test_the_button_at_the_end_stops_the_server_and_switches_off_the_controls() -> None:
-    server = await start_lesson()
-    board = await Board(server).start([bisection])
-    board.play()
-    end = end_of_lesson()
-    end.controls[0].click()
-    await eventually(lambda: not server.running and board.you.gone)
-    assert all(control.disabled for control in [*board.controls, *end.controls])
-    assert "This lesson has ended" in board.note.value
-    assert "gg-gone" not in board.head.value, "no alarm"
-    assert not [*board.tasks, *Part.in_use]
-
-
 async def test_a_second_server_replaces_only_an_earlier_second_one() -> None:
     first = await start_lesson()
     second, third = await start_another(origins=["https://example.org"]), await start_another()
     assert [server.running for server in (first, second, third)] == [True, False, True]
     await end_lesson()
     assert [server.running for server in (first, second, third)] == [False] * 3
-
-
-def test_messages_have_their_meaning_beside_them() -> None:
-    assert texts(paint_message("Больше"))[0] == "&quot;Больше&quot;"
-    assert texts(paint_message({"client_id": 3, "wins": 2}))[1] == "The score of #3: 2."
 
 
 def test_bars_are_as_long_as_their_numbers() -> None:
