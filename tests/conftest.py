@@ -27,9 +27,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "notebooks")]
 
 from websockets.asyncio.client import ClientConnection, connect  # noqa: E402
+from websockets.asyncio.server import ServerConnection, broadcast, serve  # noqa: E402
 from websockets.exceptions import ConnectionClosed  # noqa: E402
 
-from guessgame import CONNECT_OPTIONS, GameServer  # noqa: E402
+from guessgame import CONNECT_OPTIONS, GameServer, encode  # noqa: E402
 
 # The same examples in each run, however slow the machine.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
@@ -77,7 +78,7 @@ def texts(markup: str) -> list[str]:
     return [text.strip() for text in re.split(r"<[^>]*>", markup) if text.strip()]
 
 
-# Clients
+# Clients, and servers that are not what they seem
 
 
 class Wire:
@@ -175,6 +176,23 @@ async def join_deaf(port: int, path: str = "/") -> socket.socket:
     await loop.sock_sendall(deaf, f"{UPGRADE % path}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
     assert await loop.sock_recv(deaf, 12) == b"HTTP/1.1 101"
     return deaf
+
+
+@contextlib.asynccontextmanager
+async def strange_server(*script: Any, close_timeout: float = 0.1) -> AsyncIterator[str]:
+    """Run a server that sends what a script says (bytes as they are), or awaits what it calls; yield its address."""
+
+    async def play(connection: ServerConnection) -> None:
+        for line in script:
+            if callable(line):
+                await line(connection)
+            else:
+                text = line.decode() if isinstance(line, bytes) else encode(line)
+                broadcast([connection], text)  # does not wait: so lines in a row arrive together
+        await connection.wait_closed()
+
+    async with serve(play, "127.0.0.1", 0, close_timeout=close_timeout) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 # Time

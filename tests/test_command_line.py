@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -15,11 +14,11 @@ import sys
 from typing import Any, AsyncIterator
 
 import pytest
-from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.asyncio.server import ServerConnection
 
 import guessgame
-from conftest import PROGRAM, PROJECT, SECRET, WELCOME, ended, eventually, join_deaf, started, terminal, wire
-from guessgame import Bot, GameServer
+from conftest import PROGRAM, PROJECT, WELCOME, ended, eventually, join_deaf, started, strange_server, terminal, wire
+from guessgame import NEW_GAME, Bot, GameServer
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +49,7 @@ async def test_serve_plays_by_its_options() -> None:
         async with wire(url, welcomed=False, origin="https://game.example") as player:
             assert await player.hear() == "Добро пожаловать! Угадайте число от 7 до 7."
             await player.send({"guess": 7})
-            assert await player.hear_all(3) == ["Вы угадали!", {"client_id": 1, "wins": 1}, guessgame.NEW_GAME]
+            assert await player.hear_all(3) == ["Вы угадали!", {"client_id": 1, "wins": 1}, NEW_GAME]
         process.send_signal(signal.SIGINT)
         _, _, log = await ended(process)
     assert "#1 guessed 7, wins so far: 1" in log
@@ -236,7 +235,8 @@ async def test_messages_do_not_tear_the_line_that_is_being_typed(
             server.broadcast(f"An announcement, and not a short one, of {name}: number {number}.")
             await eventually(lambda: f"number {number}." in "".join(person.lines))  # noqa: B023
             await eventually(lambda: (person.lines[-1], person.screen.cursor.x) == (typed, len(typed)))  # noqa: B023
-        person.type(f"\x15{SECRET}\n")  # Ctrl-U clears the line
+        person.type("\x15")  # Ctrl-U clears the line
+        person.type("42\n")
         await eventually(lambda: any("Вы угадали!" in line for line in person.lines))
         await person.wait_for_last_line("Your guess:")
         person.type(leave)
@@ -245,31 +245,25 @@ async def test_messages_do_not_tear_the_line_that_is_being_typed(
 
 
 EVIL = "\x1b[2J"  # clears the screen
-SAID: dict[str, list[Any]] = {
-    "in the name of a player": ["Вы угадали!", {"client_id": 1, "name": EVIL, "wins": 1}, guessgame.NEW_GAME],
-    "as an error": [{"error": EVIL}],
-    "in a sentence": [f"Игрок {EVIL} угадал число 5!"],
+HEAR = ServerConnection.recv  # wait for a message
+BEGINNING = [WELCOME, HEAR, {"client_id": 1, "name": "bisection-1", "wins": 0}, HEAR]
+SCRIPTS: dict[str, list[Any]] = {
+    "in the name of a player": [*BEGINNING, "Вы угадали!", {"client_id": 1, "name": EVIL, "wins": 1}, NEW_GAME],
+    "as an error": [*BEGINNING, {"error": EVIL}],
+    "in a sentence": [*BEGINNING, f"Игрок {EVIL} угадал число 5!"],
     "before the welcome": [],
 }
 
 
-@pytest.mark.parametrize("where", SAID)
+@pytest.mark.parametrize("where", SCRIPTS)
 @pytest.mark.parametrize(
     "command", ["play {} --name bisection-1", "bots {} -n 1 --strategy bisection --delay 0 --rounds 2"]
 )
 async def test_no_server_can_control_the_terminal(command: str, where: str) -> None:
-    async def say(connection: ServerConnection) -> None:
-        if where != "before the welcome":
-            await connection.send(json.dumps(WELCOME))
-            await connection.recv()
-            await connection.send(json.dumps({"client_id": 1, "name": "bisection-1", "wins": 0}))
-            await connection.recv()
-            for message in SAID[where]:
-                broadcast([connection], json.dumps(message))  # does not wait: so they arrive together
+    async def say_goodbye(connection: ServerConnection) -> None:
         await connection.close(1000, EVIL)
 
-    async with serve(say, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with strange_server(*SCRIPTS[where], say_goodbye, close_timeout=10) as url:
         _, output, errors = await run(command.format(url), "50\n50\n")
     assert "\x1b" not in output + errors
     assert "Traceback" not in errors

@@ -6,36 +6,18 @@ import asyncio
 import contextlib
 import gc
 import unittest.mock
-from typing import Any, AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.asyncio.server import ServerConnection
 
 import guessgame
-from conftest import SECRET, WELCOME, eventually, game, pass_time, standing_clock
-from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone, encode
+from conftest import SECRET, WELCOME, eventually, game, pass_time, standing_clock, strange_server
+from guessgame import LESS, MORE, NEW_GAME, STRATEGIES, YOU_WON, Bot, GameServer, Player, ServerGone
 
 HEAR = ServerConnection.recv  # in the script of a server: wait for a message
-
-
-@contextlib.asynccontextmanager
-async def strange_server(*script: Any) -> AsyncIterator[str]:
-    """Run a server that sends what a script says (bytes as they are), whatever it hears; yield its address."""
-
-    async def play(connection: ServerConnection) -> None:
-        for line in script:
-            if callable(line):
-                await line(connection)
-            else:
-                text = line.decode() if isinstance(line, bytes) else encode(line)
-                broadcast([connection], text)  # does not wait: so lines in a row arrive together
-        await connection.wait_closed()
-
-    async with serve(play, "127.0.0.1", 0, close_timeout=0.1) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
 
 # What a player learns
 
