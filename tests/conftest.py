@@ -139,7 +139,6 @@ async def wire(url: str, welcomed: bool = True, **options: Any) -> AsyncIterator
 
 @contextlib.asynccontextmanager
 async def wires(url: str, count: int) -> AsyncIterator[list[Wire]]:
-    """Connect many clients."""
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(wire(url)) for _ in range(count)]
 
@@ -301,7 +300,6 @@ IN_TERMINAL = "import fcntl, os, sys; fcntl.ioctl(0, int(sys.argv[1]), 0); os.ex
 
 @contextlib.asynccontextmanager
 async def terminal(*command: str, columns: int = 100, kind: str = "xterm", **options: Any) -> AsyncIterator[Terminal]:
-    """Run a program in a terminal."""
     termios = pytest.importorskip("termios", reason="a pseudo-terminal is a thing of Unix")
     from fcntl import ioctl
 

@@ -38,8 +38,6 @@ def code_cells(notebook: Path) -> list[str]:
 
 
 class Kernel:
-    """A kernel in which cells are run."""
-
     def __init__(self, client: BlockingKernelClient) -> None:
         self.client = client
 

@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 import guessgame
-from conftest import NEW_GAME, PATIENCE, PROJECT, SECRET, eventually, game, npm_install, say, wire
+from conftest import NEW_GAME, PATIENCE, PROJECT, SECRET, WELCOME, eventually, game, npm_install, say, wire
 from guessgame import GameServer, Player
 
 FILE = (PROJECT / "notebooks" / "page.html").read_text(encoding="utf-8")
@@ -260,7 +260,7 @@ async def test_what_travels_is_shown_as_it_is(server: GameServer, open_page: Ope
     lines = await page.locator("#travels li").all_inner_texts()
     assert [line.split("\n")[0] for line in lines] == [
         '← "Больше"', '→ {"guess":50}', '← {"client_id": 1, "name": "Аня", "wins": 0}', '→ {"name":"Аня"}',
-        '← "Добро пожаловать! Угадайте число от 1 до 100."',
+        f'← "{WELCOME}"',
     ]  # fmt: skip
     assert lines[-1].endswith("Welcome! Guess a number from 1 to 100.")
 
@@ -291,7 +291,7 @@ async def test_a_page_comes_back_with_its_name_when_the_server_does(server: Game
     await words(page, "The server has stopped.")
     await expect(page.locator("#send")).to_be_disabled()
     await server.start()
-    await words(page, "Добро пожаловать! Угадайте число от 1 до 100.")
+    await words(page, WELCOME)
     await eventually(lambda: 2 in server.clients and server.clients[2].name == "Аня")
     server.clients[2].connection.transport.abort()
     await eventually(lambda: 3 in server.clients and server.clients[3].name == "Аня")
@@ -304,7 +304,7 @@ async def test_a_full_server_is_told_from_one_that_is_not_there(open_page: Open)
         await eventually(lambda: not server.clients)
         async with wire(server.url):
             await words(page, "All seats are taken, or this page may not play here.")
-        await words(page, "Добро пожаловать! Угадайте число от 1 до 100.")
+        await words(page, WELCOME)
         await server.stop()
         await words(page, "Can't reach the server.")
 
