@@ -1,10 +1,11 @@
-"""The kit of the lessons: tasks, servers, pictures and panels, without a browser."""
+"""The kit of the lessons: clicks, tasks, servers, pictures and panels, without a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,16 @@ import pytest
 from conftest import SECRET, eventually, texts, wire
 from gamekit import Live, Panel, Part, bars, each, end_lesson, join, join_card, start_another, start_lesson
 from guessgame import GameServer, Player
+
+
+async def test_a_click_in_another_thread_acts_in_the_servers() -> None:
+    seen: list[int] = []
+
+    async def action(_: Any) -> None:
+        seen.append(threading.get_ident())
+
+    await asyncio.get_running_loop().run_in_executor(None, Part().callback(action), None)
+    await eventually(lambda: seen == [threading.get_ident()])
 
 
 async def test_a_task_that_is_stopped_is_no_error() -> None:
