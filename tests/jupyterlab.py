@@ -155,15 +155,19 @@ def shut_down_kernel(lab: str, name: str) -> None:
 
 
 def run_all_cells(page: Page) -> None:
-    """Choose Run, then Run All Cells, and wait until each cell has its number, or one has failed."""
+    """Choose Run, then Run All Cells, and wait until each cell has a new number, or one has failed."""
+    numbers = r"""[...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
+        .map(prompt => Number(/^\[(\d+)\]/.exec(prompt.textContent.trim())?.[1]))"""
+    last = page.evaluate(f"Math.max(0, ...{numbers}.filter(number => number))")
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
     page.wait_for_function(
-        r"""() => {
+        f"""last => {{
             if (document.querySelector('[data-mime-type$="jupyter.error"]')) return true;
-            const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
-            return prompts.length && prompts.every(prompt => /^\[\d+\]:?$/.test(prompt.textContent.trim()));
-        }"""
+            const numbers = {numbers};
+            return numbers.length && numbers.every(number => number > last);
+        }}""",
+        arg=last,
     )
     assert page.locator('[data-mime-type$="jupyter.error"]').all_text_contents() == []
 
