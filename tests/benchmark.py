@@ -124,12 +124,18 @@ def play(players: list[socket.socket], turns: int, win: bool = False) -> None:
             hear(player, NEW_GAME if win else LESS)
 
 
+def read_all(flooder: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # a bare server may have stalled
+        while flooder.recv(65536):
+            pass
+
+
 def send_flood(flooder: socket.socket, reads: bool, seconds: float) -> None:
     """Send guesses as fast as the server takes them; stop early when it takes none for a second."""
     end = time.perf_counter() + seconds
     flooder.settimeout(1)
     if reads:
-        threading.Thread(target=all, args=(iter(partial(flooder.recv, 65536), b""),), daemon=True).start()  # reads all
+        threading.Thread(target=read_all, args=(flooder,), daemon=True).start()
     with contextlib.suppress(OSError):
         while time.perf_counter() < end:
             flooder.sendall(LOW_GUESS * 100)
