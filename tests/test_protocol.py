@@ -429,6 +429,8 @@ async def test_a_start_that_is_cancelled_leaves_no_port_open() -> None:
             await starting
             await server.stop()
         assert not server.running
+        with pytest.raises(OSError, match="Connect call failed"):  # port 0, if it was cancelled before it had one
+            await asyncio.open_connection("127.0.0.1", server.port)
     gc.collect()  # an open socket that nobody knows of would raise a warning here
 
 
