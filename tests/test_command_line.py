@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import queue
@@ -19,6 +20,8 @@ from websockets.asyncio.server import ServerConnection
 import guessgame
 from conftest import PROGRAM, PROJECT, WELCOME, ended, eventually, join_deaf, started, strange_server, terminal, wire
 from guessgame import NEW_GAME, Bot, GameServer
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 @contextlib.asynccontextmanager
@@ -159,6 +162,19 @@ async def test_help_has_examples(command: str) -> None:
     status, output, errors = await run(command)
     assert (status, errors) == (0 if command else 2, "")
     assert f"python guessgame.py {command.partition('-')[0]}" in output
+
+
+def test_the_readme_gives_each_option_of_serve_with_its_default() -> None:
+    told: dict[str, str] = {}
+    for options, defaults in re.findall(r"(?m)^\| (`--.*`) \| .* \| (.*) \|$", README):
+        told.update(zip(re.findall("`--(.*?)`", options), defaults.split(", ")))
+    assert told.pop("origin") == "all"
+    parameters = inspect.signature(GameServer).parameters
+    assert told == {
+        name.replace("_", "-"): re.sub(r"\.0$", "", str(parameter.default))
+        for name, parameter in parameters.items()
+        if name not in ("draw", "origins")
+    }
 
 
 async def test_the_help_shows_the_defaults_of_the_class() -> None:
