@@ -6,6 +6,7 @@ import contextlib
 import json
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from conftest import PATIENCE, PROJECT, SWITCHES, find_browser
 from kernels import ipython_environment
 
 SECONDS = 1000  # Playwright counts milliseconds
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -55,7 +57,9 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
         "--ServerApp.disable_check_xsrf": "True",  # the tests end kernels, without a browser's cookies
         "--LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    # Started as the README says, so that its command works for whoever runs the tests, root too.
+    [flags] = re.findall(r"/jupyter lab (.*) --notebook-dir=. notebooks/", README)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", *flags.split()]
     with (folder / "jupyterlab.log").open("w") as log:
         process = subprocess.Popen(
             [*command, *(f"{option}={value}" for option, value in options.items())],
