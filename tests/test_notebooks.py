@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -65,6 +66,14 @@ def test_all_cells_run_twice_in_one_kernel_and_once_more_in_disorder(notebook: P
             errors = "".join(output["text"] for output in outputs if output.get("name") == "stderr")
             assert re.sub(r"#\d+.* does not read and is cut off: .*\n", "", errors) == "", "one lesson shows this line"
     for source in reversed(code_cells(notebook)[:-1]):
+        jupyter.run(source)
+
+
+def test_frames_can_be_read_by_hand_after_half_a_minute_of_reading_the_text(jupyter: Kernel) -> None:
+    cells = code_cells(PROJECT / "notebooks" / "02_hello_websocket.ipynb")
+    for source in cells:
+        if source.startswith("first, content"):
+            time.sleep(25)  # a server that pings does so every 20 seconds
         jupyter.run(source)
 
 
