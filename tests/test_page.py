@@ -203,6 +203,26 @@ async def test_a_new_game_leaves_nothing_of_the_countdown(open_page: Open) -> No
         await expect(page.locator("#countdown")).to_be_empty()
 
 
+async def test_a_reply_that_comes_after_the_new_game_has_begun_belongs_to_the_round_before(
+    server: GameServer, open_page: Open
+) -> None:
+    page, answer = await open_page(server), server.answer
+
+    def begin_anew_and_answer(*arguments: Any) -> None:
+        server.broadcast(NEW_GAME)
+        answer(*arguments)
+
+    server.answer = begin_anew_and_answer  # type: ignore[method-assign]
+    await type_guess(page, 50)
+    await words(page, "Больше")
+    server.answer = answer  # type: ignore[method-assign]
+    await expect(page.locator("#guesses li")).to_have_count(0)
+    await expect(page.locator("#between")).to_have_text("from 1 to 100")
+    await type_guess(page, 60)
+    await expect(page.locator("#guesses li")).to_have_text(["60 ◀"])
+    await expect(page.locator("#between")).to_have_text("from 1 to 59")
+
+
 async def test_one_press_is_one_guess(server: GameServer, open_page: Open) -> None:
     server.answer = Mock(wraps=server.answer)  # type: ignore[method-assign]
     page = await open_page(server)
