@@ -19,7 +19,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from conftest import PATIENCE, PROJECT, SWITCHES, find_browser
-from kernels import ipython_environment
+from kernels import ipython_environment, without_a_class
 
 SECONDS = 1000  # Playwright counts milliseconds
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +31,8 @@ def jupyterlab(folder: Path, **settings: dict[str, Any]) -> Iterator[str]:
     project = folder / "project"
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
     shutil.copy(PROJECT / "guessgame.py", project)
+    for notebook in (project / "notebooks").glob("*.ipynb"):
+        notebook.write_text(without_a_class(notebook.read_text(encoding="utf-8")), encoding="utf-8")
     # In windowed mode the cells out of sight are not in the page.
     settings = {
         "notebook-extension/tracker": {"windowingMode": "none"},

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -31,9 +32,14 @@ def ipython_environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "IPYTHONDIR": str(folder / "ipython")}
 
 
+def without_a_class(source: str) -> str:
+    """Let a notebook look for its class where no server ever is, whatever runs on this machine's port 8765."""
+    return re.sub(r'(page = \\"http://127\.0\.0\.1):8765/', r"\1:1/", source)
+
+
 def code_cells(notebook: Path) -> list[str]:
     """Return the sources of a notebook's code cells."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(without_a_class(notebook.read_text(encoding="utf-8")))["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
