@@ -1,27 +1,32 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Play "guess the number" over WebSocket: one server, any number of players.
 
-The server draws a secret number. Players send guesses and hear whether *their own number* is less
-or more than the secret. Whoever finds it wins the round, everybody hears about it, and five seconds
-later a new round begins. Each message is one JSON document in one text frame. The words are
-Russian, as the specification wants them:
+The server draws a secret number. Players send guesses and hear whether *their own
+number* is less or more than the secret. Whoever finds it wins the round, everybody
+hears about it, and five seconds later a new round begins. Each message is one JSON
+document in one text frame. The words are Russian, as the specification wants them:
 
-    from the client            the server answers
-    {"guess": 42}              "Меньше" (less), "Больше" (more) or "Вы угадали!" (you guessed it!)
-    {"name": "Аня"}            {"client_id": 3, "name": "Аня", "wins": 0}
-    anything else              {"error": "<a sentence that says what to send instead>"}
+    from the client     the server replies
+    {"guess": 42}       "Меньше" (less), "Больше" (more) or "Вы угадали!" (you won!)
+    {"name": "Аня"}     {"client_id": 3, "name": "Аня", "wins": 0, "you": true}
+    {"scores": true}    {"scores": [...], "players": 27, "over": false, "you": 3}
+    anything else       {"error": "<a sentence that says what to send instead>"}
 
-    when                       everybody hears
-    somebody connects          "Добро пожаловать! Угадайте число от 1 до 100." (only the newcomer)
-    somebody wins              "Игрок #3 угадал число 67!"               (all except the winner)
-    right after that           {"client_id": 3, "wins": 1}
-    each second of the pause   {"countdown": 5} ... {"countdown": 1}
-    after the pause            "Новая игра началась!"
+    when                everybody hears
+    somebody connects   "Добро пожаловать! Угадайте число от 1 до 100."  (the newcomer)
+    somebody wins       "Игрок #3 угадал число 67!"                      (the others)
+    right after that    {"client_id": 3, "wins": 1}
+    in the pause        {"countdown": 5} ... {"countdown": 1}
+    after the pause     "Новая игра началась!"
 
-Read from top to bottom: first the messages, the rules of a round, and the game; then opening and
-closing, limits, and the page; then the client, bots, the terminal, and the command line. On a first
-reading, skip from `class GameServer` to `class Player`: by then the game is complete, and what
-comes between only opens and guards it.
+A player who gives a key of their own, {"name": "Аня", "key": "k7Qz2mXw"}, can come
+back with it as who they were.
+
+Read from top to bottom: the messages, the rules of a round, the game, and the server
+that carries its words; then what limits one player, and the page for browsers. By then
+the server is complete. After that come the client, bots, a person at the terminal, and
+the command line.
 """
 
 from __future__ import annotations
@@ -29,18 +34,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import collections
-import contextlib
-import dataclasses
-import functools
 import hashlib
 import inspect
 import io
-import itertools
 import json
 import logging
-import logging.handlers
-import math
 import os
 import pathlib
 import queue
@@ -51,116 +49,174 @@ import shutil
 import signal
 import socket
 import sys
+import textwrap
 import threading
+import time
 import unicodedata
-import urllib.parse
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from typing import Any, Callable, Dict, NoReturn, TextIO, TypeVar, Union
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from logging.handlers import QueueHandler, QueueListener
+from math import ceil, inf
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    NamedTuple,
+    NoReturn,
+    Sequence,
+    Union,
+)
+from urllib.parse import parse_qsl
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.http11 import Request, Response
-from websockets.uri import parse_uri
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger("guessgame")
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 # Messages: all the words that travel, and what they mean
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 
-Message = Union[str, Dict[str, Any]]
-SENTENCES: dict[str, tuple[re.Pattern[str], str]] = {}
-
-
-def sentence(russian: str, english: str) -> str:
-    """Return the Russian sentence, and remember how to recognise it and what it means."""
-    gaps = re.sub(r"\\{(low|high|number)\\}", r"(?P<\1>\\S+)", re.escape(russian))
-    gaps = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", gaps)  # at most one: two could take minutes
-    SENTENCES[russian] = re.compile(gaps), english
-    return russian
+Object = Dict[str, Any]
+Message = Union[str, Object]
 
 
-# fmt: off
-WELCOME = sentence("Добро пожаловать! Угадайте число от {low} до {high}.",
-                   "Welcome! Guess a number from {low} to {high}.")
-LESS = sentence("Меньше", "Less: YOUR number is smaller than the secret one, so go up.")
-MORE = sentence("Больше", "More: YOUR number is bigger than the secret one, so go down.")
-YOU_WON = sentence("Вы угадали!", "You guessed it!")
-SOMEBODY_WON = sentence("Игрок {player} угадал число {number}!",
-                        "Player {player} guessed the number {number}!")
-NEW_GAME = sentence("Новая игра началась!", "A new game has begun!")
+class Sentence(NamedTuple):
+    """One sentence of the game: as it travels, and what it means."""
 
-ROUND_IS_OVER = sentence(
-    f"Раунд окончен: дождитесь сообщения «{NEW_GAME}» и отправьте догадку снова.",
-    "The round is over: wait for the new game, then send your guess again.")
-BAD_GUESS = sentence("Догадка — целое число от {low} до {high}: отправьте, например, {example}.",
-                     "A guess is a whole number from {low} to {high}: send {example}, say.")
-BAD_NAME = sentence(
-    'Имя — от 1 до 32 печатных знаков, с буквой, цифрой или эмодзи, без «!» и не номер вроде #3: '
-    'отправьте, например, {"name": "Аня"}.',
-    'A name has 1 to 32 printable characters, with a letter, a digit or an emoji, but without "!", '
-    'and is not an id like #3: send, for example, {"name": "Аня"}.')
-NAME_TAKEN = sentence('Такое имя уже занято: отправьте другое, например {"name": "Аня-2"}.',
-                      'This name is taken: send another one, for example {"name": "Аня-2"}.')
-NOT_TEXT = sentence('Двоичное сообщение непонятно: отправьте текст, например {"guess": 42}.',
-                    'A binary message means nothing here: send text, for example {"guess": 42}.')
-NOT_JSON = sentence('Это не JSON: отправьте, например, {"guess": 42}.',
-                    'This is not JSON: send, for example, {"guess": 42}.')
-NOT_AN_OBJECT = sentence('Это не объект JSON: отправьте, например, {"guess": 42}.',
-                         'This is not a JSON object: send, for example, {"guess": 42}.')
-NOTHING_TO_DO = sentence(
-    'Здесь нет ни "guess", ни "name": отправьте, например, {"guess": 42} или {"name": "Аня"}.',
-    'It has neither "guess" nor "name": send, for example, {"guess": 42} or {"name": "Аня"}.')
-SERVER_IS_FULL = sentence("Все места заняты: подключитесь позже.",
-                          "All seats are taken: connect later.")
-TOO_MANY_FROM_HERE = sentence("С вашего адреса слишком много игроков: подключитесь позже.",
-                              "Too many players come from your address: connect later.")
-# fmt: on
-
-encode: Callable[[Message], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    russian: str
+    english: str
+    pattern: str = ""  # how to recognise it, if it has gaps
 
 
-def parse_request(data: str | bytes) -> dict[str, Any]:
-    """Read a client's message; for nonsense raise ValueError with a sentence for the sender."""
+WELCOME = Sentence(
+    "Добро пожаловать! Угадайте число от {low} до {high}.",
+    "Welcome! Guess a number from {low} to {high}.",
+    r"Добро пожаловать! Угадайте число от (?P<low>-?\d+) до (?P<high>-?\d+)\.",
+)
+LESS = Sentence("Меньше", "Less: YOUR number is the smaller one, so go up.")
+MORE = Sentence("Больше", "More: YOUR number is the bigger one, so go down.")
+YOU_WON = Sentence("Вы угадали!", "You guessed it!")
+SOMEBODY_WON = Sentence(
+    "Игрок {player} угадал число {number}!",
+    "Player {player} guessed the number {number}!",
+    r"Игрок (?P<player>.+) угадал число (?P<number>-?\d+)!",
+)
+NEW_GAME = Sentence("Новая игра началась!", "A new game has begun!")
+ROUND_IS_OVER = Sentence(
+    "Раунд окончен: дождитесь сообщения «Новая игра началась!» и отправьте догадку.",
+    "The round is over: wait for the new game, then send your guess.",
+)
+TOO_SOON = Sentence(
+    "Слишком рано: отправьте следующую догадку через {seconds} с.",
+    "Too soon: send your next guess in {seconds} s.",
+    r"Слишком рано: .* через (?P<seconds>\d+) с\.",
+)
+BAD_GUESS = Sentence(
+    "Догадка — целое число от {low} до {high}: "
+    'отправьте, например, {{"guess": {low}}}.',
+    "A guess is a whole number from {low} to {high}.",
+    r"Догадка — целое число от (?P<low>-?\d+) до (?P<high>-?\d+): .*",
+)
+BAD_NAME = Sentence(
+    "Имя: до 32 символов, хотя бы одна буква, цифра или эмодзи; без «!»; не похоже "
+    'на номер (#3). Отправьте, например, {"name": "Аня"}.',
+    "A name: up to 32 characters, a letter, digit or emoji; no “!”; not an id (#3).",
+)
+NAME_TAKEN = Sentence(
+    'Такое имя уже занято: отправьте другое, например {"name": "Аня-2"}.',
+    "This name is taken: send another one.",
+)
+BAD_KEY = Sentence(
+    "Ключ — от 8 до 64 печатных знаков ASCII без пробелов: "
+    'отправьте, например, {"name": "Аня", "key": "k7Qz2mXw"}.',
+    "A key has 8 to 64 printable ASCII characters without spaces.",
+)
+BARRED = Sentence(
+    'Учитель запретил это имя или этот ключ: отправьте, например, {"name": "Аня"}.',
+    "The teacher has barred this name or this key: send another one.",
+)
+NOT_TEXT = Sentence(
+    'Двоичные сообщения не поддерживаются: отправьте текст, например {"guess": 42}.',
+    "Binary messages are not supported: send text.",
+)
+NOT_AN_OBJECT = Sentence(
+    'Это не объект JSON: отправьте, например, {"guess": 42}.',
+    "This is not a JSON object.",
+)
+NOTHING_TO_DO = Sentence(
+    'Здесь нет просьбы: отправьте {"guess": 42}, {"name": "Аня"} или {"scores": true}.',
+    "It asks for nothing: send a guess, a name, or ask for the scores.",
+)
+SENTENCES = (
+    WELCOME,
+    LESS,
+    MORE,
+    YOU_WON,
+    SOMEBODY_WON,
+    NEW_GAME,
+    ROUND_IS_OVER,
+    TOO_SOON,
+    BAD_GUESS,
+    BAD_NAME,
+    NAME_TAKEN,
+    BAD_KEY,
+    BARRED,
+    NOT_TEXT,
+    NOT_AN_OBJECT,
+    NOTHING_TO_DO,
+)
+
+# Not sent as text: the server closes the connection with this code.
+REMOVED: Object = {"close": 1008, "reason": "the teacher has removed you"}
+CAME_BACK: Object = {"close": 4001, "reason": "you play on elsewhere"}
+
+encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def parse_request(data: str | bytes) -> tuple[Object, str]:
+    """Read a client's message: what it asks for, and what to say if that is nothing."""
     if isinstance(data, bytes):
-        raise ValueError(NOT_TEXT)
+        return {}, NOT_TEXT.russian
     try:
         request = json.loads(data)
-    except (ValueError, RecursionError):  # RecursionError: a thousand opening brackets
-        raise ValueError(NOT_JSON) from None
-    if not isinstance(request, dict):
-        raise ValueError(NOT_AN_OBJECT)
-    if "guess" not in request and "name" not in request:
-        raise ValueError(NOTHING_TO_DO)
-    return request
+    # RecursionError: a thousand opening brackets
+    except (ValueError, RecursionError):
+        request = None
+    if isinstance(request, dict):
+        return request, NOTHING_TO_DO.russian
+    return {}, NOT_AN_OBJECT.russian
 
 
-def recognise(text: object) -> tuple[str, dict[str, str]]:
-    """Find which sentence a text is, and what fills its gaps; return "", {} if it is none."""
-    for russian, (gaps, _) in SENTENCES.items():
-        match = gaps.fullmatch(text) if isinstance(text, str) else None
+def recognise(text: object) -> tuple[Sentence | None, dict[str, str]]:
+    """Find which sentence a text is, and what fills its gaps; None, {} for others."""
+    for sentence in SENTENCES:
+        pattern = sentence.pattern or re.escape(sentence.russian)
+        match = re.fullmatch(pattern, str(text))
         if match:
-            return russian, match.groupdict()
-    return "", {}
+            return sentence, match.groupdict()
+    return None, {}
 
 
 def explain(message: Message) -> str:
-    """Say in English what a server's message means; return "" if the game has no such message."""
-    if isinstance(message, dict) and "countdown" in message:
-        return f"The new game begins in {message['countdown']} s."
-    if isinstance(message, dict) and "client_id" in message:
-        player = message.get("name", f"#{message['client_id']}")
-        return f"The score of {player}: {message.get('wins', '?')}."
-    russian, values = recognise(message.get("error") if isinstance(message, dict) else message)
-    english = SENTENCES[russian][1] if russian else ""
-    return english.format(**values) if values else english
+    """Say in English what a sentence or an error means; return "" for others."""
+    text = message if isinstance(message, str) else message.get("error")
+    sentence, gaps = recognise(text)
+    return sentence.english.format(**gaps) if sentence else ""
 
 
-# --------------------------------------------------------------------------------------------------
-# Rules: one round, without a network
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
+# Rules: one round, without players
+# ------------------------------------------------------------------------------
 
 
 def draw_secret(low: int, high: int) -> int:
@@ -168,28 +224,28 @@ def draw_secret(low: int, high: int) -> int:
     return low + secrets.randbelow(high - low + 1)
 
 
+@dataclass
 class Round:
-    """Judge guesses until one is right; raise ValueError for a secret that nobody could find."""
+    """Judge guesses until one is right."""
 
-    def __init__(self, secret: int, low: int = 1, high: int = 100) -> None:
-        if not isinstance(secret, int) or not low <= secret <= high:
-            raise ValueError(f"the secret {secret!r} is not a whole number from {low} to {high}")
-        self.secret, self.low, self.high = secret, low, high
-        self.over = False
+    secret: int
+    low: int = 1
+    high: int = 100
+    over: bool = False
 
-    def guess(self, number: object) -> str:
+    def guess(self, number: object) -> Sentence:
         """Return LESS, MORE or YOU_WON; the first right guess ends the round.
 
-        Raises ValueError, with a sentence for the player, once the round is over, and for anything
-        that is not a whole number in the range. Between checking `over` and setting it there is no
-        `await`. So there is one winner, however many guesses arrive together.
+        Raises ValueError, with a sentence for the player, once the round is over, and
+        for anything that is not a whole number in the range. Between checking `over`
+        and setting it there is no `await`. So there is one winner, however many guesses
+        arrive together.
         """
         if self.over:
-            raise ValueError(ROUND_IS_OVER)
-        # type(), not isinstance(): in Python True is an int, but in the game it is not a number.
+            raise ValueError(ROUND_IS_OVER.russian)
+        # type(), not isinstance(): in Python True is an int, but it is not a guess.
         if type(number) is not int or not self.low <= number <= self.high:
-            example = encode({"guess": (self.low + self.high) // 2})
-            raise ValueError(BAD_GUESS.format(low=self.low, high=self.high, example=example))
+            raise ValueError(BAD_GUESS.russian.format(**vars(self)))
         if number < self.secret:
             return LESS
         if number > self.secret:
@@ -198,244 +254,493 @@ class Round:
         return YOU_WON
 
 
-# --------------------------------------------------------------------------------------------------
-# The game: what happens between a player's hello and goodbye
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
+# The game: who is here, what they ask for, what they are told. No network, no asyncio
+# ------------------------------------------------------------------------------
+
+# Two letters and a symbol, says Unicode, but nobody sees them.
+INVISIBLE = "\u115f\u1160\u2800"
 
 
-@dataclasses.dataclass(eq=False)
+def fold(name: str) -> str:
+    """Make names equal that differ only in small and capital letters, or in width."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def check_name(name: object) -> str:
+    """Return the name without spaces around it; raise ValueError for a bad one.
+
+    A name must be visible, must not cover other lines with piles of accents, and must
+    not look like an id, or like sentences, as in "Игрок Аня угадал число 5! Игрок Боря
+    угадал число 67!"
+    """
+    name = name.strip() if isinstance(name, str) else ""
+    folded = fold(name.replace("№", "#")).strip(INVISIBLE)
+    kinds = "".join(unicodedata.category(letter)[0] for letter in folded)
+    if (
+        len(name) > 32
+        or not name.isprintable()
+        # no letter, number or symbol; a pile of accents
+        or re.search("^[^LNS]*$|MMM", kinds)
+        # like a sentence; like an id
+        or re.search(r"!|^\W*#\W*\d+\W*$", folded)
+    ):
+        raise ValueError(BAD_NAME.russian)
+    return name
+
+
+@dataclass(eq=False)
 class Client:
-    """One connected player, as the server knows them."""
+    """One player: create it when somebody connects, and let them `Game.join`."""
 
-    id: int
-    connection: GameConnection
-    name: str | None = None
+    id: int = 0
+    name: str = ""
     wins: int = 0
+    key: str = ""  # a secret: it never reaches the log
+    last_guess: float = -inf  # when it was, by the game's clock
+    left: str = ""  # why they are not here any more, or ""
 
-    @property
-    def label(self) -> str:
-        """What the others call this player: the name, or "#3"."""
-        return self.name or f"#{self.id}"
-
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Describe the player in the log; the quotes show where a name ends."""
-        return f"#{self.id} {self.name!r}" if self.name else f"#{self.id}"
+        return f"#{self.id} {self.name!r}"
 
-    def score(self) -> Message:
-        """Make the message {"client_id": 3, "name": "Аня", "wins": 1}, or one without "name"."""
+    def score(self) -> Object:
+        """Make the message {"client_id": 3, "name": "Аня", "wins": 1}."""
         name = {"name": self.name} if self.name else {}
-        return {"client_id": self.id, **name, "wins": self.wins}
+        return {
+            "client_id": self.id,
+            **name,
+            "wins": self.wins,
+        }
 
 
+Send = Callable[[Iterable[Client], Message], None]
+Choose = Callable[[int, int], int]  # (low, high) -> a number
+
+
+@dataclass(eq=False)
 class Game:
-    """Play with everybody who connects: one secret number, any number of players."""
+    """Play with everybody who joins: one secret number, any number of players.
 
-    def __init__(self, low: int, high: int, pause: float, draw: Callable[[int, int], int]) -> None:
-        self.low, self.high, self.pause, self.draw = low, high, pause, draw
+    send       called with some clients and what they are told; it must not wait
+    draw       a function (low, high) -> secret
+    cooldown   seconds between two guesses of one player, at least
+    clock      a function that returns seconds
+
+    `clients` are the players who are here, by id. `history` has the last 10,000
+    guesses, each as (round, seconds since it began, id, name or "", number, reply). To
+    play by other rules, override `begin_round` or another method; to let clients ask
+    for something else, add a method to `requests`. You may change `cooldown` and `draw`
+    at any time. Raises ValueError when low is above high.
+    """
+
+    send: Send
+    low: int = 1
+    high: int = 100
+    draw: Choose = draw_secret
+    cooldown: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+
+    joined = 0
+    rounds_begun = 0
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(
+                f"low is {self.low}, high is {self.high}: low must not be above high"
+            )
         self.clients: dict[int, Client] = {}
-        self.round: Round
-        self.rounds_played = 0
-        self._ids = itertools.count(1)
-        self._named: dict[str, Client] = {}  # by the skeleton of the name
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def play_with(self, connection: GameConnection) -> None:
-        """Play with one player, from the welcome to the goodbye."""
-        client = connection.client = Client(next(self._ids), connection)
-        self.tell([client], WELCOME.format(low=self.low, high=self.high))
-        self.clients[client.id] = client  # only now: the welcome comes before any announcement
-        log.info("%s joined, %d here", str(client), len(self.clients))
-        try:
-            name = connection.name_in_url()
-            if name is not None:
-                self.answer(client, encode({"name": name}))
-            async for data in connection:
-                await connection.turn()
-                self.answer(client, data)
-        finally:
-            self.forget(client)
-
-    def forget(self, client: Client) -> None:
-        """Forget a player who has left. It is safe to call this twice."""
-        if self.clients.pop(client.id, None):
-            self._named.pop(skeleton(client.name or ""), None)
-            log.info("%s left, %d here", str(client), len(self.clients))
-
-    def answer(self, client: Client, data: str | bytes) -> None:
-        """Do what a player's message asks for, or reply with a sentence if it makes no sense.
-
-        From here to the announcements nothing waits, so nobody else can get in between.
-        """
-        try:
-            request = parse_request(data)
-            if "name" in request:
-                self.rename(client, request["name"])
-            if "guess" in request:
-                self.judge(client, request["guess"])
-        except ValueError as error:
-            self.tell([client], {"error": str(error)})
-
-    def rename(self, client: Client, name: object) -> None:
-        """Give a player the name they ask for, unless somebody else has it."""
-        name = check_name(name)
-        if self._named.get(skeleton(name), client) is not client:
-            raise ValueError(NAME_TAKEN)
-        self._named.pop(skeleton(client.name or ""), None)
-        client.name = name
-        self._named[skeleton(name)] = client
-        log.info("%s has this name now", str(client))
-        self.tell([client], client.score())
-
-    def judge(self, client: Client, number: object) -> None:
-        """Reply to a guess; if it is right, tell everybody."""
-        verdict = self.round.guess(number)
-        self.tell([client], verdict)
-        if verdict == YOU_WON:
-            self.announce_win(client)
-
-    def announce_win(self, winner: Client) -> None:
-        """Tell everybody who has won, and start the pause."""
-        winner.wins += 1
-        self.rounds_played += 1
-        number = self.round.secret
-        log.info("%s guessed %d, wins so far: %d", str(winner), number, winner.wins)
-        others = [client for client in self.clients.values() if client is not winner]
-        self.tell(others, SOMEBODY_WON.format(player=winner.label, number=number))
-        self.broadcast(winner.score())
-        self._start_task(self._pause_and_begin_anew())
-
-    async def _pause_and_begin_anew(self) -> None:
-        """Count down the seconds, then draw a new number."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + self.pause
-        # Each sleep is measured from the end, so that small delays don't add up.
-        for seconds in range(math.floor(self.pause), 0, -1):
-            await asyncio.sleep(end - seconds - clock())
-            self.broadcast({"countdown": seconds})
-        await asyncio.sleep(end - clock())
-        try:
-            self.begin_round()
-        except Exception:
-            log.exception("draw() failed, so another number is drawn")
-            self.round = Round(draw_secret(self.low, self.high), self.low, self.high)
-        log.info("a new round begins, %d here", len(self.clients))
-        self.broadcast(NEW_GAME)
+        self.kept: dict[int, Client] = {}  # who has left, but may come back
+        self.barred: set[str] = set()  # names and keys
+        self.history: deque[Any] = deque(maxlen=10_000)
+        self.requests = {
+            "name": self.introduce,
+            "key": self.introduce,
+            "guess": self.judge,
+            "scores": self.tell_scores,
+        }
+        self.begin_round()
 
     def begin_round(self) -> None:
         """Draw a number for everybody to guess from now on."""
-        self.round = Round(self.draw(self.low, self.high), self.low, self.high)
+        limits = self.low, self.high
+        secret = self.draw(*limits)
+        self.round = Round(secret, *limits)
+        self.rounds_begun += 1
+        self.began = self.clock()
 
-    def tell(self, clients: Iterable[Client], message: Message) -> None:
-        """Send a message to some clients without waiting for any of them."""
-        broadcast([client.connection for client in clients], encode(message))
+    def new_round(self) -> None:
+        """Begin a new round and tell everybody, whatever the state of the game."""
+        self.begin_round()
+        self.broadcast(NEW_GAME.russian)
 
     def broadcast(self, message: Message) -> None:
-        """Send a message to every client without waiting for any of them."""
-        self.tell(self.clients.values(), message)
+        """Send a message to every client."""
+        self.send(self.clients.values(), message)
 
-    async def send(self, client_id: int, message: Message) -> None:
-        """Send a message to one client; wait while its own connection is full.
+    def join(self, client: Client) -> None:
+        """Welcome a new player, and give them an id."""
+        self.joined += 1
+        client.id = self.joined
+        self.send([client], WELCOME.russian.format(**vars(self)))
+        # Only now: the welcome comes before any announcement.
+        self.clients[client.id] = client
+        log.info("%r joined", client)
 
-        Raises KeyError when nobody with this id is here, and websockets' ConnectionClosed when the
-        client leaves in the meantime.
+    def leave(self, client: Client, why: str = "left") -> None:
+        """Take a player off the list. It is safe to call this twice."""
+        if client.left:
+            return
+        client.left = why
+        del self.clients[client.id]
+        if client.key and client.wins:
+            self.kept[client.id] = client
+        log.info("%r is gone: %s", client, why)
+
+    def answer(self, client: Client, data: str | bytes) -> None:
+        """Do what a message asks for; each thing gets a reply, or a sentence why not.
+
+        From here to the announcements nothing waits: nobody else gets in between.
         """
-        if client_id not in self.clients:
-            ids = sorted(self.clients)
-            raise KeyError(f"nobody with the id {client_id} is here: the ids are {ids}")
-        await self.clients[client_id].connection.send(encode(message))
+        if client.left:
+            return  # this message was still on its way
+        request, complaint = parse_request(data)
+        asked = [self.requests[key] for key in self.requests if key in request]
+        if not asked:
+            self.send([client], {"error": complaint})
+        for answer in dict.fromkeys(asked):  # a name and a key get one reply
+            try:
+                answer(client, request)
+            except ValueError as error:
+                self.send([client], {"error": str(error)})
 
-    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)  # or it might be thrown away: the loop has only a weak reference
-        task.add_done_callback(self._tasks.discard)
+    # Guesses and wins
+
+    def judge(self, client: Client, request: Object) -> None:
+        """Reply to a guess; if it is right, tell everybody."""
+        number = request["guess"]
+        now = self.clock()
+        wait = client.last_guess + self.cooldown - now
+        if wait > 0:
+            raise ValueError(TOO_SOON.russian.format(seconds=ceil(wait)))
+        verdict = self.round.guess(number)
+        client.last_guess = now
+        self.send([client], verdict.russian)
+        guess = (
+            self.rounds_begun,
+            now - self.began,
+            client.id,
+            client.name,
+            number,
+            verdict.russian,
+        )
+        self.history.append(guess)
+        if self.round.over:
+            self.announce_win(client)
+
+    def announce_win(self, winner: Client) -> None:
+        """Tell everybody who has won."""
+        winner.wins += 1
+        number = self.round.secret
+        log.info("%r guessed %d", winner, number)
+        others = dict(self.clients)
+        others.pop(winner.id, None)
+        player = winner.name or f"#{winner.id}"
+        news = SOMEBODY_WON.russian.format(player=player, number=number)
+        self.send(others.values(), news)
+        self.broadcast(winner.score())
+
+    # Names, and coming back with a key
+
+    def introduce(self, client: Client, request: Object) -> None:
+        """Let a player come back who gives their key, and have the name they want."""
+        came_back = "key" in request and self.use_key(client, request["key"])
+        try:
+            if "name" in request:
+                self.rename(client, request["name"])
+        except ValueError:
+            if not came_back:  # or else they keep the name they had
+                raise
+        score = client.score()
+        score["you"] = True
+        self.send([client], score)
+
+    def rename(self, client: Client, name: object) -> None:
+        """Give a player a name, unless it is somebody else's."""
+        name = check_name(name)
+        folded = fold(name)
+        if folded in self.barred:
+            raise ValueError(BARRED.russian)
+        for other in self.everybody():
+            if other is not client and fold(other.name) == folded:
+                raise ValueError(NAME_TAKEN.russian)
+        client.name = name
+
+    def use_key(self, client: Client, key: object) -> bool:
+        """Remember a key, or let a client be the player who has given it before."""
+        if not isinstance(key, str) or not re.fullmatch("[!-~]{8,64}", key):
+            raise ValueError(BAD_KEY.russian)
+        if key in self.barred:
+            raise ValueError(BARRED.russian)
+        for known in self.everybody():
+            if known.key == key and known is not client:
+                self.change_places(client, known)
+                return True
+        client.key = key
+        return False
+
+    def change_places(self, client: Client, known: Client) -> None:
+        """Let a newcomer be a known player, whose earlier connection ends."""
+        if not known.left:
+            self.send([known], CAME_BACK)
+        newcomer = vars(client).copy()
+        vars(client).update(vars(known), left="")
+        vars(known).update(newcomer)
+        self.kept.pop(client.id, None)
+        self.clients[client.id] = client
+        self.clients[known.id] = known
+        self.leave(known, "came back on another connection")
+
+    def everybody(self) -> list[Client]:
+        """Return who is here, and who may come back."""
+        return [*self.clients.values(), *self.kept.values()]
+
+    # The scores, and what the teacher does
+
+    def tell_scores(self, client: Client, request: Object) -> None:
+        """Tell a player all the scores."""
+        if request["scores"] is not True:
+            raise ValueError(NOTHING_TO_DO.russian)
+        scores = self.scores()
+        scores["you"] = client.id
+        self.send([client], scores)
+
+    def scores(self) -> Object:
+        """Make the message with the scores of all who are here or kept."""
+        ranking = sorted(
+            self.everybody(),
+            key=lambda client: (-client.wins, client.id),
+        )
+        return {
+            "scores": [client.score() for client in ranking[:50]],
+            "players": len(self.clients),
+            "over": self.round.over,
+        }
+
+    def clear_scores(self) -> None:
+        """Set all wins to zero, forget who is not here, and tell everybody."""
+        self.kept.clear()
+        for client in self.clients.values():
+            client.wins = 0
+        self.broadcast(self.scores())
+
+    def remove(self, client_id: int) -> None:
+        """Send a player away for good: close code 1008, name and key are barred.
+
+        Raises KeyError when nobody here or kept has this id.
+        """
+        client = self.kept.pop(client_id, None) or self.clients[client_id]
+        self.barred.update({client.key, fold(client.name)})
+        client.wins = 0  # so they are not kept
+        if not client.left:
+            self.send([client], REMOVED)
+            self.leave(client, "removed by the teacher")
 
 
-# --------------------------------------------------------------------------------------------------
-# Open and close: the game on a port, with all its options
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
+# The server: carry the game's words to and fro
+# ------------------------------------------------------------------------------
 
-CLOSE_TIMEOUT = 1.0  # seconds a connection may take to say goodbye before it is cut
-DAY = 86_400  # seconds; no pause and no timeout is longer
-Number = TypeVar("Number", int, float)
-
-
-def check_range(name: str, value: Number, least: float, most: float = math.inf) -> Number:
-    """Return the value of an option; raise ValueError unless least <= value <= most."""
-    if not least <= value <= most:
-        limits = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
-        raise ValueError(f"{name} cannot be {value}: give {limits}")
-    return value
+CLOSE_TIMEOUT = 1.0  # seconds a connection may take to say goodbye
+SILENCE = 40.0  # seconds, at most; the library sends a ping every twenty
+LOOK = 10.0  # seconds from one look at who is silent to the next
 
 
-class GameServer(Game):
-    """Serve the game on a port: `async with GameServer(port=0) as server: print(server.url)`.
+class GameServer:
+    """Serve a game: `async with GameServer(port=0) as server: print(server.url)`.
 
-    host            address to listen on; 0.0.0.0 means every address of this machine
-    port            port to listen on; 0 means any free one
-    low             smallest number that can be drawn
-    high            biggest number that can be drawn
-    pause           seconds from a win to the next round
-    max_size        bytes of the largest message; a larger one ends its connection (code 1009)
-    max_players     most players at once; the next one is refused with HTTP 503
-    per_address     most players from one address, then HTTP 429; 0: any number
-    rate            messages a second from one player; any more are answered later
-    max_backlog     bytes that may wait for a player who doesn't read; above that, they are cut off
-    ping_interval   seconds between keepalive pings; 0: no pings
-    ping_timeout    seconds to answer a ping before a player counts as gone; 0: forever
+    host          address to listen on; 0.0.0.0: every address of this machine
+    port          port to listen on; 0: any free one
+    game          what is played: Game, or a subclass
+    low, high     the range of the secret
+    draw          a function (low, high) -> secret
+    cooldown      seconds between two guesses of one player, at least
+    pause         seconds from a win to the next round; None: until `new_round()`
+    max_players   most players at once; the next one is refused with HTTP 503
+    rate          bytes a second that are read from one player; what is more, waits
+    max_backlog   bytes that may wait for a player, who is cut off above that
+    options       those of the library's `serve()`: max_size (bytes of a message, by
+                  default 1024), ping_interval (seconds; None: never), origins (the
+                  pages that may connect, like ["https://example.org"]; None: all) ...
 
-    Also: draw, a function (low, high) -> secret; origins, a list of the web pages that may connect
-    (None: all). Raises ValueError when a value makes no sense.
+    While it runs, you may change cooldown, pause, rate and max_backlog, and call
+    `new_round`, `remove` and `clear_scores`. `clients` and `history` are those of the
+    game. To listen in, override `overhear`. Raises ValueError for senseless values.
     """
+
+    running = False
+    countdown: asyncio.Task[None] | None = None
 
     def __init__(
         self,
         host: str = "127.0.0.1",
         port: int = 8765,
         *,
+        game: Callable[..., Game] = Game,
         low: int = 1,
         high: int = 100,
-        pause: float = 5.0,
-        draw: Callable[[int, int], int] = draw_secret,
-        max_size: int = 1024,
-        max_players: int = 1000,
-        per_address: int = 0,
-        rate: float = 2000,
-        max_backlog: int = 65536,
-        origins: Sequence[str] | None = None,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
+        draw: Choose = draw_secret,
+        cooldown: float = 0.0,
+        pause: float | None = 5.0,
+        max_players: int = 200,
+        rate: float = 16_384,
+        max_backlog: int = 65_536,
+        **options: Any,
     ) -> None:
-        super().__init__(low, high, pause, draw)
-        self.host, self.port = host, check_range("port", port, 0, 65535)
-        self.max_size = check_range("max_size", max_size, 1)
-        self.max_players = check_range("max_players", max_players, 1)
-        self.per_address = check_range("per_address", per_address, 0)
-        self.rate = check_range("rate", rate, 1)
-        self.max_backlog = check_range("max_backlog", max_backlog, 1)
-        self.ping_interval = check_range("ping_interval", ping_interval or 0, 0, DAY) or None
-        self.ping_timeout = check_range("ping_timeout", ping_timeout or 0, 0, DAY) or None
-        if low > high:
-            raise ValueError(f"the range {low}..{high} is empty: low must not be above high")
-        if isinstance(origins, str):
-            raise ValueError(f"origins is a list: give [{origins!r}]")
-        for origin in origins or []:
-            if not re.fullmatch(r"\w[\w+.-]*://[^/\s]+/?|null", origin):
-                raise ValueError(f"{origin!r} is not an origin: give one like https://example.org")
-        # Browsers send it in small letters; other programs send none (None), or any they like.
-        pages = [origin.lower().rstrip("/") for origin in origins or []]
-        self.origins: Any = None if origins is None else [*pages, None]
-        self.connections: dict[GameConnection, None] = {}  # oldest first; some still shake hands
-        self.running = False
-        self._server: Server | None = None
+        if not 1 <= min(max_players, rate, max_backlog) < inf:
+            raise ValueError(
+                "max_players, rate and max_backlog cannot be below 1: give 1 or more"
+            )
+        self.host = self.address = host
+        self.port = port
+        self.game = game(
+            self.send,
+            low,
+            high,
+            draw,
+            cooldown,
+        )
+        self.max_players = max_players
+        self.rate = rate
+        self.max_backlog = max_backlog
+        self.options = options
+        self.clients = self.game.clients
+        self.history = self.game.history
+        self.remove = self.game.remove
+        self.clear_scores = self.game.clear_scores
+        self.connections: dict[Client, Any] = {}  # of PlayerConnection
+        self.pause = pause
+
+    async def play(self, connection: Any) -> None:
+        """Play with one player on a PlayerConnection, from welcome to goodbye."""
+        client = Client()
+        why = "said goodbye"
+        self.connections[client] = connection
+        if self.options.get("ping_interval", 20):
+            self.watch(client)
+        try:
+            self.game.join(client)
+            wishes = read_wishes(connection.request.path)
+            if wishes:
+                self.game.answer(client, encode(wishes))
+            async for data in connection:
+                await connection.turn()
+                self.overhear([client], data, True)
+                self.game.answer(client, data)
+                if self.countdown is None:
+                    self.schedule()
+        except ConnectionClosed as closed:
+            why = f"close code {closed.sent.code if closed.sent else 1006}"
+        except Exception:
+            log.exception("the game stumbled over what %r said", client)
+            raise
+        finally:
+            if not self.running:
+                why = "the server has stopped"
+            self.game.leave(client, why)
+            del self.connections[client]
+
+    def send(self, clients: Iterable[Client], message: Message) -> None:
+        """Send a message to some clients without waiting for any of them."""
+        clients = list(clients)
+        self.overhear(clients, message, False)
+        text = encode(message)
+        room = self.max_backlog - len(text.encode())
+        listening = []
+        for client in clients:
+            connection = self.connections[client]
+            if isinstance(message, dict) and "close" in message:
+                goodbye = connection.close(*message.values())
+                connection.closing = asyncio.ensure_future(goodbye)
+            elif connection.transport.get_write_buffer_size() <= room:
+                listening.append(connection)
+            else:
+                connection.transport.abort()
+                self.game.leave(client, "did not read")
+        broadcast(listening, text)
+
+    def overhear(
+        self,
+        clients: list[Client],
+        message: object,
+        is_heard: bool,
+    ) -> None:
+        """Do nothing: override it to see all that clients say, or are told."""
+
+    def watch(self, client: Client) -> None:
+        """Cut off who has long been silent, and has not even answered a ping."""
+        if client.left:
+            return
+        loop = asyncio.get_running_loop()
+        connection = self.connections[client]
+        # Counted, not looked up on a clock: our own sleep is nobody's silence.
+        connection.patience -= LOOK
+        if connection.patience < 0:
+            connection.transport.abort()
+            self.game.leave(client, "was silent")
+        loop.call_later(LOOK, self.watch, client)
+
+    # The pause between two rounds
 
     @property
-    def pause(self) -> float:
-        """Seconds from a win to the next round; setting it to nonsense raises ValueError."""
+    def pause(self) -> float | None:
+        """Seconds from a win to the next round; None: until `new_round()`."""
         return self._pause
 
     @pause.setter
-    def pause(self, seconds: float) -> None:
-        self._pause = check_range("pause", seconds, 0, DAY)
+    def pause(self, seconds: float | None) -> None:
+        if seconds is not None and not 0 <= seconds < inf:
+            raise ValueError(
+                f"pause cannot be {seconds}: give 0 or more seconds, or None"
+            )
+        self._pause = seconds
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Begin the countdown to the next round, or end it, as the game wants it."""
+        if self.countdown is not None:
+            self.countdown.cancel()
+            self.countdown = None
+        is_wanted = self.running and self.game.round.over
+        if is_wanted and self.pause is not None:
+            self.countdown = asyncio.ensure_future(self.count_down(self.pause))
+
+    async def count_down(self, pause: float) -> None:
+        """Announce the whole seconds that remain, then begin a new round."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + pause
+        # Each sleep is measured from the end, so that small delays don't add up.
+        for seconds in range(int(pause), 0, -1):
+            await asyncio.sleep(end - seconds - clock())
+            self.game.broadcast({"countdown": seconds})
+        await asyncio.sleep(end - clock())
+        self.new_round()
+
+    def new_round(self) -> None:
+        """Begin a new round now, whatever the state of the game."""
+        self.game.new_round()
+        self.schedule()
+
+    @property
+    def cooldown(self) -> float:
+        """Seconds between two guesses of one player, at least."""
+        return self.game.cooldown
+
+    @cooldown.setter
+    def cooldown(self, seconds: float) -> None:
+        self.game.cooldown = seconds
+
+    # Starting and stopping
 
     async def __aenter__(self) -> GameServer:
         await self.start()
@@ -445,439 +750,349 @@ class GameServer(Game):
         await self.stop()
 
     async def start(self) -> None:
-        """Draw the first number and listen; after `stop()` it starts again on the same port.
+        """Listen; after `stop()` it starts again on the same port.
 
-        Raises OSError when the port is in use, RuntimeError when the server is already running.
+        Raises OSError when the port is in use, be it by this very server.
         """
-        if self.running:
-            raise RuntimeError("the server is running already: stop it first")
-        self.begin_round()
-        self.running = True
-        lines_of_a_kind.clear()
+        options: Object = {
+            "compression": None,  # it saves nothing on short messages
+            "open_timeout": 5.0,
+            "close_timeout": CLOSE_TIMEOUT,
+            "max_size": 1024,
+            "ping_timeout": None,  # see watch(): who floods may answer late
+            "logger": library_log,
+            "create_connection": partial(PlayerConnection, self),
+            "process_request": let_in,
+            **self.options,
+        }
+        where = self.host, self.port
+        if options.get("origins") is not None:
+            # None: programs, which do not say where they come from
+            options["origins"] = [*options["origins"], None]
         try:
-            await self._listen()
-        except BaseException:  # a cancelled start, too, must not go on listening
-            await self.stop()
-            self.running = False
-            raise
-        self._start_task(GameConnection.watch_for_silence(self))
-        log.info("the first round begins: guess a number from %d to %d", self.low, self.high)
-
-    async def _listen(self) -> None:
-        listen: Any = serve  # Any: mypy cannot know that each connection is a GameConnection
-        try:
-            server: Server = await listen(
-                GameConnection.play,
-                self.host,
-                self.port,
-                create_connection=functools.partial(GameConnection, self),
-                process_request=answer_browser,
-                process_response=GameConnection.let_in,
-                origins=self.origins,
-                compression=None,  # costs memory for each player, saves nothing on short messages
-                max_size=self.max_size,
-                write_limit=min(32768, self.max_backlog),
-                ping_interval=self.ping_interval,
-                ping_timeout=None,  # see watch_for_silence()
-                close_timeout=CLOSE_TIMEOUT,
-                logger=wire_log,
-                backlog=1,  # connections let in at once, before everybody else has a turn
-                start_serving=False,  # only once stop() knows of it, for start() may be cancelled
+            self.server = await serve(self.play, *where, **options)
+        except (OSError, OverflowError) as error:
+            raise OSError(
+                f"cannot listen on {where}: {error}; "
+                "end the other program, or choose another port (0: any free one)"
+            ) from error
+        for listening_socket in self.server.sockets:
+            # So that one read takes in a few hundred messages, not thousands.
+            listening_socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
             )
-            addresses = [listening.getsockname()[:2] for listening in server.sockets]
-            self._address, self.port = addresses[0]
-            self._server = server
-            await server.start_serving()
-        except OSError as error:
-            where, reason = f"{self.host}, port {self.port}", error.strerror or error
-            advice = "end the other program, or choose another port (0: any free one)"
-            raise OSError(f"cannot listen on {where}: {reason}; {advice}") from error
-        for listening in server.sockets:
-            # So that one read takes in a few hundred messages of a flood, not thousands.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            with listening.dup() as same:
-                same.listen(1024)  # a whole class may connect at the same moment
-        if not all(host.startswith(("127.", "::1")) for host, _ in addresses):
-            warning = "other machines can reach port %d: no password, no encryption"
-            log.warning(warning + "; not for the Internet", self.port)
+            address, self.port, *_ = listening_socket.getsockname()
+            self.address = f"[{address}]" if ":" in address else address
+        self.running = True
+        if self.game.round.over:
+            self.new_round()
 
     async def stop(self) -> None:
-        """Say goodbye to everybody with close code 1001 and stop listening, within two seconds.
+        """Say goodbye to all with close code 1001, and stop, within two seconds.
 
-        It is safe to call this at any moment, also twice. Players who don't answer are cut off.
+        Players who don't answer are cut off. It is safe to call this twice.
         """
-        server = self._server
-        if server is None:
+        if not self.running:
             return
-        # First keep newcomers out: asyncio stumbles over those who come while the server closes.
-        with contextlib.suppress(NotImplementedError):  # on Windows
-            for listening in server.sockets:
-                asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(3):
-            await asyncio.sleep(0)
-        server.close()
-        closed = asyncio.ensure_future(server.wait_closed())
+        self.running = False
+        self.schedule()
+        self.server.close()
+        closed = asyncio.ensure_future(self.server.wait_closed())
+        # The library would wait longer for those who don't read, or half a handshake.
         await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT)
-        # The library would wait forever for a player who doesn't read, or for half a handshake.
-        for connection in list(self.connections):
+        for connection in self.connections.values():
             connection.transport.abort()
-        await closed
-        for task in list(self._tasks):
-            task.cancel()
-            await asyncio.wait({task})
-        if self._server is server:  # it's another one if the game has been started again
-            self._server, self.running = None, False
-        log.info("stopped")
+        await asyncio.wait({closed}, timeout=CLOSE_TIMEOUT / 2)
+        self.game.kept.clear()
 
     @property
     def url(self) -> str:
         """The address for players on this machine, like ws://127.0.0.1:8765."""
-        if self._server is None:
-            raise RuntimeError("the server is not running: start it first")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._address, self._address)
-        return f"ws://[{host}]:{self.port}" if ":" in host else f"ws://{host}:{self.port}"
+        host = self.address.replace("0.0.0.0", "127.0.0.1")
+        return f"ws://{host}:{self.port}"
 
     @property
-    def page(self) -> str:
-        """The address for browsers, on other machines too if they can reach this server."""
-        host = urllib.parse.urlsplit(self.url).netloc
-        if self._address == "0.0.0.0":
-            with socket.socket(type=socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-                probe.connect(("192.0.2.1", 9))  # sends nothing, but finds our own address
-                host = f"{probe.getsockname()[0]}:{self.port}"
-        return f"http://{host}/"
+    def pages(self) -> list[str]:
+        """The addresses at which browsers find the page; [] without a network."""
+        is_everywhere = self.address == "0.0.0.0"
+        hosts = find_addresses() if is_everywhere else [self.address]
+        return [f"http://{host}:{self.port}/" for host in hosts]
 
 
-# --------------------------------------------------------------------------------------------------
-# Limits: nobody can spoil the game for the others
-# --------------------------------------------------------------------------------------------------
-
-# Cyrillic and Greek letters that look like Latin ones, small or capital, and what looks like 3
-# or #: those in Unicode's list of confusables (UTS #39) that can be typed on a keyboard.
-TWINS = str.maketrans(
-    "авезіјкмнорсѕтухһԁԛԝѵαβεζηικμνορτυχ♯",
-    "abe3ijkmhopcstyxhdqwvabezhikmnoptyx#",
-)
-# Fillers, a blank, the joiner of emoji, and what selects the variant of a character.
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200d\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\u180f\U0001d159\U000e0100-\U000e01ef]"
-)
+def read_wishes(path: str) -> dict[str, str]:
+    """Return the name and the key in ws://...?name=Аня&key=k7Qz2mXw."""
+    wishes = parse_qsl(path.partition("?")[2], keep_blank_values=True)
+    return {key: wish for key, wish in wishes if key in ("name", "key")}
 
 
-def skeleton(name: str) -> str:
-    """Make names equal that look the same to a reader: Аня, АНЯ, Aня; ANNA, Ａｎｎａ."""
-    name = unicodedata.normalize("NFKD", name.replace("№", "#"))
-    return INVISIBLE.sub("", name).casefold().translate(TWINS)
+def find_addresses() -> list[str]:
+    """Find what others in the network call this machine, the likeliest first."""
+    found = []
+    with socket.socket(type=socket.SOCK_DGRAM) as probe, suppress(OSError):
+        # This sends nothing, but finds our own address on the way there.
+        probe.connect(("192.0.2.1", 9))
+        found.append(probe.getsockname()[0])
+    with suppress(ImportError):
+        import psutil  # comes with Jupyter
+
+        for addresses in psutil.net_if_addrs().values():
+            found += [
+                each.address
+                for each in addresses
+                if each.family == socket.AF_INET
+            ]
+    return [host for host in dict.fromkeys(found) if host[:4] != "127."]
 
 
-def check_name(name: object) -> str:
-    """Return the name without spaces around it; for a bad one raise ValueError with a sentence.
+# ------------------------------------------------------------------------------
+# Limits: whom to let in, and how fast one may ask
+# ------------------------------------------------------------------------------
 
-    A name must be visible, and must not look like an id, or like words of the game, as in
-    "Игрок Аня угадал число 5! Игрок Боря угадал число 67!"
-    """
-    name = name.strip() if isinstance(name, str) else ""
-    if not 1 <= len(name) <= 32:
-        raise ValueError(BAD_NAME)  # before a long one costs time
-    bare = skeleton(name)
-    kinds = " ".join(map(unicodedata.category, INVISIBLE.sub("", name)))  # such as "Lu Ll Nd"
-    if (
-        not re.sub(r"(?<=\W)\u200d(?=\W)", "", name).isprintable()  # it joins parts of an emoji
-        or not re.search("L|N|So", kinds)  # a letter, a number or an emoji
-        or re.search("M. M. M", kinds)  # marks that pile up over other lines
-        or re.search(f"[!ǃ❗❕]|{skeleton('угадал')}", bare)
-        or re.fullmatch(r"#+[\doil]+#*", re.sub(r"[^\w#]|_", "", bare))
-    ):
-        raise ValueError(BAD_NAME)
-    return name
+AT_ONCE = 0.25  # seconds: so much of what the rate allows may come at once
+
+# The library would log a traceback for each strange visitor. We log what matters.
+library_log = logging.getLogger("guessgame.websockets")
+library_log.setLevel(logging.CRITICAL)
 
 
-lines_of_a_kind: dict[str, tuple[int, int]] = {}  # the second of the last one, and how many in it
+class PlayerConnection(ServerConnection):
+    """Read only so many bytes a second; what is more waits in the sender's computer."""
 
+    due = 0.0  # when all that was read may have come, at the rate
+    patience = 0.0  # seconds for which the player may still be silent
+    is_fresh = False  # True: something was just read, after the others' turn
 
-def spare_the_log(record: logging.LogRecord) -> bool:
-    """Let only so many lines of a kind through in a second; the next one counts those left out.
-
-    One player can join, leave, change their name and be refused as often as they like. That must
-    not fill the disk, or hide what the log says about everybody else.
-    """
-    kind, now = record.msg, int(record.created)
-    most = 1 if kind.startswith("refused") else 100
-    second, lines = lines_of_a_kind.get(kind, (now, 0))
-    if second != now and lines > most:
-        record.msg += f" (and {lines - most} times more)"
-    lines = lines + 1 if second == now else 1
-    lines_of_a_kind[kind] = now, lines
-    return lines <= most
-
-
-log.addFilter(spare_the_log)
-# The library's own log: warnings, but no traceback for a handshake that we log ourselves.
-wire_log = logging.getLogger("guessgame.websockets")
-wire_log.setLevel(logging.WARNING)
-wire_log.addFilter(lambda record: record.msg != "opening handshake failed")
-wire_log.addFilter(spare_the_log)
-
-HANDSHAKES = 1000  # connections that may be shaking hands while all the seats are taken
-HANDSHAKE_SIZE = 16 * 1024  # bytes
-
-
-class GameConnection(ServerConnection):
-    """Guard what the library leaves open: who may come in, and how much they may ask of us."""
-
-    # As ordinary attributes, these would make the dictionary of each connection 1.5 KiB bigger.
-    __slots__ = ("client", "due", "game", "head", "just_read", "pieces", "resting", "silence")
-
-    def __init__(self, game: GameServer, *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        server: GameServer,
+        *args: Any,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
-        self.game = game
-        self.client: Client | None = None  # None during the handshake, and after the end
-        self.due = -math.inf  # when the next frame may be answered, by the loop's clock
-        self.resting = False  # True: nothing is read until then
-        self.just_read = False
-        self.silence = 0.0  # seconds
-        self.head = self.pieces = 0  # bytes of the handshake; frames of an unfinished message
-
-    def __str__(self) -> str:
-        return str(self.client or self.remote_address)
-
-    async def play(self) -> None:
-        """Let the game play with this player; whatever goes wrong ends only this connection."""
-        try:
-            await self.game.play_with(self)
-        except (ConnectionClosed, ConnectionError):
-            pass  # the player has left without a goodbye, and that's fine
-        except (IndexError, UnicodeDecodeError):
-            # websockets 13 lets these through: the end, and text that is not UTF-8.
-            await self.close(CloseCode.INVALID_DATA)
-
-    def name_in_url(self) -> str | None:
-        """Return the name in ws://...?name=Аня, if there is one, and forget the handshake."""
-        assert self.request is not None
-        query = self.request.path.partition("?")[2]
-        self.request.path = ""  # it may be long, and the library would keep it
-        self.request.headers.clear()
-        names = urllib.parse.parse_qs(query, keep_blank_values=True).get("name")
-        return names[0] if names else None
-
-    # Rate: if you send too much, you wait, and everybody else gets a turn.
-
-    def count(self) -> float:
-        """Count one more frame from this player; return how many seconds too early it comes."""
-        now, gap = self.loop.time(), 1 / self.game.rate
-        # A tenth of a second's worth may come at once, or one frame if that is less than one.
-        self.due = max(self.due, now - max(0.1, gap)) + gap
-        delay = max(0.0, self.due - now)
-        self.silence = -delay  # the player is waiting, not silent
-        return delay
-
-    async def turn(self) -> None:
-        """Wait until this player's next message is due, and let the others have their turn."""
-        delay = self.count()
-        if delay or not self.just_read:  # if something was just read, the others had their turn
-            await asyncio.sleep(delay)
-        self.just_read = False
-        if self.paused:
-            await self.drain()  # we don't read from players who don't read our replies
-        if self.client is None:
-            raise self.protocol.close_exc  # the player has left in the meantime
-
-    def process_event(self, event: Any) -> None:
-        if isinstance(event, Frame):
-            if event.opcode in (Opcode.PING, Opcode.PONG):
-                if self.count() and not self.resting:  # answered at once: turn() can't slow them
-                    self.rest()
-            elif self.pieces or not event.fin:
-                self.pieces = 0 if event.fin else self.pieces + 1
-                if self.pieces > self.game.max_size:
-                    self.cut_off("%s sends a message in endless pieces and is cut off")
-        super().process_event(event)
-
-    def rest(self) -> None:
-        """Read nothing from this player until they are due; it calls itself again at that time."""
-        delay = self.due - self.loop.time()
-        self.resting = delay > 0
-        if self.resting:
-            self.transport.pause_reading()
-            self.loop.call_later(delay, self.rest)
-        elif not self.recv_messages.paused:  # or there is still too much to answer
-            self.transport.resume_reading()
-
-    # Backlog: if you leave too many announcements unread, you are cut off.
-
-    def send_data(self) -> None:
-        if self.paused:  # more than write_limit is waiting
-            waiting = self.transport.get_write_buffer_size()
-            if waiting > self.game.max_backlog:
-                self.cut_off("%s does not read and is cut off: %d bytes were waiting", waiting)
-        # The library writes frame by frame; this way, one write answers a read full of pings.
-        frames = self.protocol.data_to_send()
-        data = b"".join(frames)
-        if data:
-            self.transport.write(data)
-        if frames and not frames[-1]:  # an empty frame stands for the end
-            with contextlib.suppress(OSError, RuntimeError):
-                self.transport.write_eof()
-            # A player who says goodbye and stays, or doesn't read ours, would be here forever.
-            self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
-
-    def cut_off(self, about: str, *values: int) -> None:
-        """End this connection at once, and log why."""
-        if not self.transport.is_closing():
-            log.warning(about, str(self), *values)
-            self.transport.abort()
-
-    # Silence: if you leave without a word, we find out.
+        self.game_server = server
 
     def data_received(self, data: bytes) -> None:
-        self.just_read, self.silence = True, min(self.silence, 0.0)
-        if self.request is None:
-            self.head += len(data)
-            if self.head > HANDSHAKE_SIZE:
-                self.cut_off("refused %s: the handshake is too long")
-                return
+        """Take in what has come, and stop reading if it came too fast."""
         super().data_received(data)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self.is_fresh = True
+        self.due = max(self.due, now - AT_ONCE)
+        self.due += len(data) / self.game_server.rate
+        self.patience = SILENCE + self.due - now
+        if self.due > now:
+            self.transport.pause_reading()
+            loop.call_at(self.due, self.transport.resume_reading)
+        backlog = self.transport.get_write_buffer_size()
+        if backlog > self.game_server.max_backlog:
+            self.transport.abort()  # all that waits are answers to pings
 
-    @staticmethod
-    async def watch_for_silence(game: GameServer) -> None:
-        """Cut off players who have been silent for too long, and haven't even answered a ping.
-
-        It adds up the seconds from check to check instead of reading a clock: it's not the
-        players' fault when this program, or the whole machine, was asleep.
-        """
-        interval, timeout = game.ping_interval, game.ping_timeout
-        while interval and timeout:
-            period = min(interval, timeout) / 2
-            await asyncio.sleep(period)
-            for connection in list(game.connections):
-                connection.silence += period
-                if connection.silence > interval + timeout:
-                    connection.cut_off("%s is silent and is cut off")
-
-    # Seats: players have room, and those who only knock can't take it from them.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.game.connections[self] = None
-        if len(self.game.connections) > self.game.max_players + HANDSHAKES:
-            knocking = (other for other in self.game.connections if other.client is None)
-            oldest = next(other for other in knocking if not other.transport.is_closing())
-            oldest.cut_off("refused %s: too many others are shaking hands")
-
-    def let_in(self, request: Request, response: Response) -> Response:
-        """Refuse a player when the seats are taken, and log everybody who is refused."""
-        self.protocol.eof_sent = False  # or the library would stumble over a second request
-        if response.status_code == 101:
-            here, most = self.remote_address[0], self.game.per_address
-            others = [client.connection for client in self.game.clients.values()]
-            if len(others) >= self.game.max_players:
-                response = self.respond(503, SERVER_IS_FULL + "\n")
-            elif most and sum(other.remote_address[0] == here for other in others) >= most:
-                response = self.respond(429, TOO_MANY_FROM_HERE + "\n")
-        if response.status_code not in (101, 200):
-            log.warning(f"refused a connection from %s: HTTP {response.status_code}", str(self))
-        return response
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.game.connections.pop(self, None)
-        client, self.client = self.client, None
-        if client is not None:
-            self.game.forget(client)
-        super().connection_lost(exc)
-        if self.head and self.request is None:
-            about = "refused a connection from %s: its handshake is bad: %.100r"
-            log.warning(about, str(self), self.protocol.handshake_exc)
+    async def turn(self) -> None:
+        """Let the others have their turn; wait longer if too much has come."""
+        if not self.is_fresh:
+            now = asyncio.get_running_loop().time()
+            delay = self.due - AT_ONCE - now
+            await asyncio.sleep(max(0.0, delay))
+        self.is_fresh = False
 
 
-# --------------------------------------------------------------------------------------------------
+def let_in(connection: PlayerConnection, request: Request) -> Response | None:
+    """Let a player in, unless the seats are taken; show a browser the page."""
+    server = connection.game_server
+    if "websocket" in str(request.headers.get_all("Upgrade")).lower():
+        if len(server.connections) < server.max_players:
+            return None
+        refusal = 503, "Все места заняты: подключитесь позже."
+    elif "Sec-WebSocket-Key" in request.headers:
+        refusal = 426, "A proxy on the way has swallowed the Upgrade header."
+    else:
+        return show_page(connection, request)
+    log.warning("refused %s: HTTP %d, %s", connection.remote_address, *refusal)
+    return connection.respond(*refusal)
+
+
+# ------------------------------------------------------------------------------
 # The page: any browser is a client
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 
 PAGE = pathlib.Path(__file__).with_name("notebooks") / "page.html"
-NO_PAGE = """This is a WebSocket server, but its page is not here: copy notebooks/page.html, too.
-To play without a browser: python guessgame.py play {url}
+NO_PAGE = """This is a WebSocket server; its page, notebooks/page.html, is not here.
+To play without a browser: python guessgame.py play ws://ADDRESS:PORT
 """
 
 
-@functools.lru_cache(maxsize=1)
-def read_page(changed: float) -> tuple[str, str]:
-    """Return the page, and the policy that lets only its own script and style run."""
+def show_page(connection: PlayerConnection, request: Request) -> Response:
+    """Answer a browser with the page, or with a sentence; it takes no seat."""
+    if not request.path.partition("?")[0].endswith("/"):
+        return connection.respond(404, "Not here: the page ends in /.\n")
+    if not PAGE.exists():
+        return connection.respond(200, NO_PAGE)
     page = PAGE.read_text(encoding="utf-8")
-    policy = "default-src 'none'; img-src data:; connect-src 'self' ws: wss:; base-uri 'none'"
-    for kind, inline in re.findall(r"<(script|style)>(.*?)</\1>", page, re.DOTALL):
-        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
-        policy += f"; {kind}-src 'sha256-{digest}'"
-    return page, policy
+    pages = connection.game_server.pages
+    addresses = " ".join(pages)
+    page = page.replace("{pages}", addresses)
+    with suppress(ImportError, IndexError):
+        import segno  # draws what phones can read, if somebody has installed it
 
-
-def answer_browser(connection: GameConnection, request: Request) -> Response | None:
-    """Answer a request that isn't a handshake: with the page, or a sentence. It takes no seat."""
-    if "Upgrade" in request.headers:
-        return None
-    if request.path.partition("?")[0] != "/":
-        return connection.respond(404, "There is nothing here: the game's page is at /.\n")
-    try:
-        page, policy = read_page(PAGE.stat().st_mtime)
-    except OSError:
-        return connection.respond(200, NO_PAGE.format(url=connection.game.url))
+        code = segno.make(pages[0]).svg_data_uri()
+        page = page.replace("{code}", code)
     response = connection.respond(200, page)
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = "text/html; charset=utf-8"
-    response.headers["Content-Security-Policy"] = policy
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-cache"
+    headers = response.headers
+    del headers["Content-Type"]
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    headers["Content-Security-Policy"] = make_policy(page)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cache-Control"] = "no-cache"
     return response
 
 
-# --------------------------------------------------------------------------------------------------
-# The client
-# --------------------------------------------------------------------------------------------------
+def make_policy(page: str) -> str:
+    """Write the policy that lets only the page's own script and style run."""
+    policy = "default-src 'none'; img-src data:; connect-src 'self' ws: wss:"
+    inline_elements = re.findall(r"<(script|style)>(.*?)</\1>", page, re.DOTALL)
+    for kind, inline in inline_elements:
+        digest = hashlib.sha256(inline.encode()).digest()
+        digest = base64.b64encode(digest)
+        policy += f"; {kind}-src 'sha256-{digest.decode()}'"
+    return policy
 
-# From websockets 15 on, a company's proxy would be used. For a game nearby it's only in the way.
+
+# ------------------------------------------------------------------------------
+# The client: what a player knows, and the connection to the server
+# ------------------------------------------------------------------------------
+
+# From websockets 15 on, a company's proxy would be used: it's only in the way here.
 HAS_PROXY = "proxy" in inspect.signature(connect).parameters
-CONNECT_OPTIONS: dict[str, Any] = {"proxy": None} if HAS_PROXY else {}
-WELCOME_TIMEOUT = 10.0  # seconds; a server of this game says welcome at once
-LONGEST_MESSAGE = 32 * 1024  # bytes
-FIELDS = {"error": str, "countdown": int, "client_id": int, "name": str, "wins": int}
+CONNECT_OPTIONS: Object = {"proxy": None} if HAS_PROXY else {}
+PATIENCE = 10.0  # seconds to wait for the welcome, and for a reply
 
-PlayerType = TypeVar("PlayerType", bound="Player")
+
+@dataclass(eq=False)
+class Knowledge:
+    """What a player knows from what they have asked and heard, without a network.
+
+    range             where the server draws the secret
+    low, high         where it can still be in this round
+    last_guess        the last number judged in this round, and
+    last_verdict      what it was told: LESS, MORE or YOU_WON
+    guesses, wins     how many, in all
+    rounds            how many have been won, by anybody
+    round_over        True from a win to the next round
+    client_id, name   who the player is, as far as the server has told
+    waiting           how many replies are due; the welcome is the first
+    reply             the last one that has come
+    """
+
+    range: tuple[int, int] = 1, 100
+    low: int = 1
+    high: int = 100
+    last_guess: int | None = None
+    last_verdict: Sentence | None = None
+    guesses: int = 0
+    wins: int = 0
+    rounds: int = 0
+    round_over: bool = False
+    client_id: int | None = None
+    name: str | None = None
+    waiting: int = 1
+    reply: Message = ""
+    asked: object = (
+        None  # the number whose hint is due, if it was in this round
+    )
+
+    def ask_for(self, request: Object) -> None:
+        """Take note of what is being asked for."""
+        things = request.keys() & {"name", "key", "guess", "scores"}
+        is_double = things >= {"name", "key"}  # two things, but one reply
+        self.waiting = len(things) - is_double or 1
+        self.asked = request.get("guess")
+
+    def hear(self, message: Message) -> None:
+        """Learn from a message; raise ValueError or LookupError for a strange one."""
+        fields = message if isinstance(message, dict) else {}
+        sentence, gaps = recognise(fields.get("error", message))
+        if sentence is WELCOME:
+            self.range = int(gaps["low"]), int(gaps["high"])
+        elif not self.reply:
+            raise ValueError("the welcome comes first")
+        if sentence in (WELCOME, NEW_GAME):
+            self.round_over = False
+            self.asked = (
+                None  # a late hint is about the round in which it was asked
+            )
+            self.low, self.high = self.range
+            self.last_guess = self.last_verdict = None
+        if sentence in (YOU_WON, SOMEBODY_WON):
+            self.rounds += 1
+            self.wins += sentence is YOU_WON
+        if sentence in (YOU_WON, SOMEBODY_WON, ROUND_IS_OVER):
+            self.round_over = True
+        if "wins" in fields and "you" in fields:
+            self.client_id = int(fields["client_id"])
+            self.name = fields.get("name")
+            self.wins = int(fields["wins"])
+        is_reply = not fields or fields.keys() & {"you", "error"}
+        if is_reply and sentence not in (NEW_GAME, SOMEBODY_WON):
+            self.waiting -= 1
+            self.reply = message
+            if sentence in (LESS, MORE, YOU_WON):
+                self.learn(sentence)
+
+    def is_answered(self) -> bool:
+        """Tell whether all that was asked has got its reply."""
+        return self.waiting < 1
+
+    def learn(self, verdict: Sentence | None) -> None:
+        """Learn from a hint where the secret can be."""
+        self.guesses += 1
+        number = self.asked
+        if not isinstance(number, int):
+            return
+        self.last_guess = number
+        self.last_verdict = verdict
+        if verdict is LESS:
+            self.low = max(self.low, number + 1)
+        elif verdict is MORE:
+            self.high = min(self.high, number - 1)
+        else:
+            self.low = self.high = number
 
 
 class ServerGone(ConnectionError):
     """Say in one sentence that the server can't be reached, or has left."""
 
 
-class Player:
-    """Play on a server, from code: `async with Player(url, "Аня") as p: print(await p.guess(50))`.
+class Player(Knowledge):
+    """Play from code: `async with Player(url, "Аня") as p: print(await p.guess(50))`.
 
     url          where the server is
-    name         what to be called, or None; if the server refuses it, `name` is None after joining
-    on_message   called with each message, before anything that waits for the message goes on
-    history      how many messages `received` keeps
+    name         what to be called, or None
+    key          8 to 64 characters with which you come back as who you were, or None
+    on_message   called with each message, before anything that waits for it goes on
+
+    `gone` is None while the player is connected, otherwise a sentence that says why
+    not; `reader` is the task that hears all messages, and ends with the connection.
     """
+
+    news: asyncio.Future[None]
 
     def __init__(
         self,
         url: str,
         name: str | None = None,
         *,
+        key: str | None = None,
         on_message: Callable[[Message], None] | None = None,
-        history: int = 1000,
     ) -> None:
-        self.url, self.name, self.on_message = url, name, on_message
-        self.received: collections.deque[Message] = collections.deque(maxlen=history)
-        self.range = 1, 100  # where the server draws the secret
-        self.low, self.high = self.range  # where it can still be in this round
-        self.last_guess: int | None = None  # in this round
-        self.last_verdict: str | None = None
-        self.client_id: int | None = None  # until the server tells it
-        self.guesses = self.wins = 0
-        self.rounds = 0  # how many have been won, by anybody
-        self.round_over = False  # True from a win to the next round
-        self.gone: str | None = f"not connected to {url} yet: join first"  # None: connected
+        super().__init__()
+        self.url = url
+        wishes = {"name": name, "key": key}.items()
+        self.wishes = {what: wish for what, wish in wishes if wish is not None}
+        self.on_message = on_message
+        self.gone: str | None = f"not connected to {url} yet: join first"
+        self.one_at_a_time = asyncio.Lock()
 
-    async def __aenter__(self: PlayerType) -> PlayerType:
+    async def __aenter__(self) -> Self:
         await self.join()
         return self
 
@@ -885,195 +1100,121 @@ class Player:
         await self.leave()
 
     async def join(self) -> None:
-        """Connect, wait for the welcome, and ask for the name; after leaving, you can join again.
+        """Connect, wait for the welcome, and ask for the name; you may join again.
 
-        Raises ServerGone when no server of this game answers within 10 seconds, ValueError when
-        the URL is wrong, RuntimeError when the player is already connected.
+        Raises ServerGone when no server of this game answers within 10 seconds.
         """
-        if self.gone is None:
-            raise RuntimeError(f"already connected to {self.url}: leave first")
-        self.connection = await self._connect()
-        self.received.clear()
-        self.gone = self.client_id = None
-        self._asked: dict[str, Any] = {}  # what the next reply will be about
-        self._reply: Message | None = ""  # None: it is still to come
-        self._last: str | None = None  # which sentence came last; None before the welcome
-        self._lock, self._news = asyncio.Lock(), asyncio.Event()
-        wanted, self.name = self.name, None  # until the server agrees
-        self._reader = asyncio.ensure_future(self._read())
-        abort = self.connection.transport.abort
-        timeout = asyncio.get_running_loop().call_later(WELCOME_TIMEOUT, abort)
         try:
-            await self.wait_until(lambda: self._last is not None)
-            if wanted is not None:
-                await self.rename(wanted)
+            connecting = connect(
+                self.url, close_timeout=CLOSE_TIMEOUT, **CONNECT_OPTIONS
+            )
+            self.connection = await connecting
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            asyncio.TimeoutError,
+            WebSocketException,
+        ) as error:
+            why = str(error) or type(error).__name__
+            raise ServerGone(
+                f"No server lets you in at {self.url} ({why}): "
+                "check the address, or run: python guessgame.py serve"
+            ) from error
+        super().__init__()  # a new connection knows nothing
+        self.gone = None
+        self.news = asyncio.Future()
+        self.reader = asyncio.ensure_future(self.read())
+        try:
+            await self.wait_until(self.is_answered, PATIENCE)
+            if self.wishes:
+                await self.ask(self.wishes)
         except BaseException:  # even a cancelled join leaves nothing behind
-            self.name = wanted
-            abort()
+            self.connection.transport.abort()
             raise
-        finally:
-            timeout.cancel()
-
-    async def _connect(self) -> ClientConnection:
-        try:
-            parse_uri(self.url)
-        except (InvalidURI, ValueError) as error:
-            advice = "give one like ws://127.0.0.1:8765."
-            raise ValueError(f"{self.url!r} is not a server's address: {advice}") from error
-        try:
-            options = {"compression": None, "max_size": LONGEST_MESSAGE, **CONNECT_OPTIONS}
-            return await connect(self.url, close_timeout=CLOSE_TIMEOUT, **options)
-        except InvalidStatus as error:
-            status = error.response.status_code
-            reasons = {503: "it is full", 429: "too many players come from your address"}
-            reason = reasons.get(status, f"HTTP {status}")
-            raise ServerGone(f"The server at {self.url} lets nobody in: {reason}.") from error
-        except (OSError, EOFError, ValueError, asyncio.TimeoutError, WebSocketException) as error:
-            reason = f"{self.url} ({str(error) or type(error).__name__})"
-            advice = "check the address, or start a server with: python guessgame.py serve"
-            raise ServerGone(f"No server answers at {reason}: {advice}") from error
 
     async def leave(self) -> None:
-        """Say goodbye and disconnect within a second. Safe to call twice, and at any moment."""
+        """Say goodbye and disconnect within a second. Safe to call twice."""
         if self.gone is None:
-            closing = asyncio.ensure_future(self.connection.close())
+            goodbye = self.connection.close()
+            closing = asyncio.ensure_future(goodbye)
             await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
-            self.connection.transport.abort()  # does nothing if the connection is closed
-            await asyncio.wait({closing, self._reader})
+            self.connection.transport.abort()  # does nothing if it is closed
+            await asyncio.wait({closing, self.reader})
 
-    async def wait_closed(self) -> None:
-        """Wait until the connection has ended, no matter who ended it."""
-        if self.gone is None:
-            await asyncio.wait({self._reader})
+    async def wait_until(
+        self,
+        condition: Callable[[], bool],
+        patience: float | None = None,
+    ) -> None:
+        """Wait until messages make a condition true: `lambda: not player.round_over`.
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until messages make a condition true, like `lambda: not player.round_over`.
-
-        Raises ServerGone when the server leaves first.
+        Raises ServerGone when the server leaves first, or says nothing for so many
+        seconds: then it is as good as gone, and the connection ends.
         """
         while not condition():
             if self.gone is not None:
                 raise ServerGone(self.gone)
-            await self._news.wait()
-
-    # Asking: one thing at a time, so the next reply belongs to it.
+            done, _ = await asyncio.wait({self.news}, timeout=patience)
+            if not done:
+                self.connection.transport.abort()
 
     async def guess(self, number: int) -> Message:
-        """Send a guess and return the reply to it: LESS, MORE, YOU_WON or {"error": ...}."""
+        """Send a guess; return "Меньше", "Больше", "Вы угадали!" or {"error": ...}."""
         return await self.ask({"guess": number})
 
-    async def rename(self, name: str) -> Message:
-        """Ask for another name and return the reply; `name` changes if the server agrees."""
-        return await self.ask({"name": name})
+    async def ask(self, request: Object | str | bytes) -> Message:
+        """Send a request and return the reply; the last, if it asks for several things.
 
-    async def ask(self, request: dict[str, Any] | str | bytes) -> Message:
-        """Send a request and return the reply to it, whatever announcements arrive in between.
-
-        A dictionary is sent as JSON; text and bytes are sent as they are, so you can try nonsense.
-        Don't send a name and a guess in one request: that gets two replies.
-        Raises ServerGone when the server is gone, ValueError for text that UTF-8 cannot write.
+        A dictionary is sent as JSON; text and bytes are sent as they are, so you can
+        try nonsense. Raises ServerGone when the server is gone or does not reply within
+        10 seconds, ValueError for text that UTF-8 cannot write.
         """
-        if self.gone is not None:
-            raise ServerGone(self.gone)
         data = encode(request) if isinstance(request, dict) else request
         if isinstance(data, str):
             data.encode()  # UnicodeEncodeError is a ValueError
-        async with self._lock:
-            # Whoever asked before may have been cancelled, but the reply to them still comes.
-            await self.wait_until(lambda: self._reply is not None)
-            self._asked = {}
-            with contextlib.suppress(ValueError):  # nonsense: the reply will be an error
-                self._asked = parse_request(data)
-            self._reply = None
-            with contextlib.suppress(ConnectionClosed):  # _read() notices, too
+        async with self.one_at_a_time:
+            # A request that was cancelled is answered, too.
+            await self.wait_until(self.is_answered, PATIENCE)
+            self.ask_for(parse_request(data)[0])
+            with suppress(ConnectionClosed):  # read() notices, too
                 await self.connection.send(data)
-            await self.wait_until(lambda: self._reply is not None)
-            assert self._reply is not None
-            return self._reply
+            await self.wait_until(self.is_answered, PATIENCE)
+            return self.reply
 
-    # Hearing: what each message tells us.
-
-    async def _read(self) -> None:
-        reason = "the server sent something that is not part of this game"
+    async def read(self) -> None:
+        """Hear all that comes; in the end, let everybody know who waits."""
+        reason = "it sent something that is not part of this game"
         try:
             while True:
-                self._hear(json.loads(await self.connection.recv()))
+                self.take(json.loads(await self.connection.recv()))
         except ConnectionClosed as closed:
-            stopped = closed.rcvd is not None and closed.rcvd.code == CloseCode.GOING_AWAY
-            reason = "the server has stopped (close code 1001)" if stopped else str(closed)
-        except (ValueError, LookupError, RecursionError):
+            reason = str(closed)
+        except (LookupError, TypeError, ValueError, RecursionError):
             self.connection.transport.abort()
         finally:
             self.gone = f"The connection to {self.url} has ended: {reason}."
-            self._news.set()
+            self.news.set_result(None)
 
-    def _hear(self, message: Message) -> None:
-        kind, gaps = recognise(message)
-        fields = message if isinstance(message, dict) else gaps  # what it says, by name
-        self._check(message, kind, fields)
-        self.received.append(message)
-        if self._learn(kind, fields):
-            self._reply = message
-        self._last = kind
+    def take(self, message: Message) -> None:
+        """Hear one message, and wake everybody who waits for it."""
+        self.hear(message)
         if self.on_message is not None:
             try:
                 self.on_message(message)
             except Exception:
                 log.exception("on_message failed for %r", message)
-        self._news.set()  # wakes everybody who waits
-        self._news = asyncio.Event()
-
-    def _check(self, message: object, kind: str, fields: dict[str, Any]) -> None:
-        """Raise ValueError for a message that no server of this game would send now."""
-        if (
-            not isinstance(message, (str, dict))
-            or (self._last is None and kind != WELCOME)
-            or (kind == WELCOME and int(fields["low"]) > int(fields["high"]))
-            or any(type(fields[key]) is not FIELDS[key] for key in FIELDS.keys() & fields.keys())
-            or ("client_id" in fields) != ("wins" in fields)
-            or any(isinstance(value, (list, dict)) for value in fields.values())
-        ):
-            raise ValueError(f"a server of this game does not say {message!r} now")
-
-    def _learn(self, kind: str, fields: dict[str, Any]) -> bool:
-        """Learn from a message; return whether it is the reply to what was asked."""
-        if kind == WELCOME:
-            self.range = int(fields["low"]), int(fields["high"])
-        if kind in (WELCOME, NEW_GAME):
-            self.low, self.high = self.range
-            self.last_guess = self.last_verdict = None
-            self.round_over = False
-        elif kind in (YOU_WON, SOMEBODY_WON):
-            self.rounds += 1
-            self.round_over = True
-        elif fields.get("error") == ROUND_IS_OVER:
-            self.round_over = True
-        if "client_id" in fields:
-            # Right after a win this is the winner's score, otherwise the reply to a new name.
-            named = fields.get("name") == str(self._asked.get("name", "")).strip()
-            is_reply = named and self._last not in (YOU_WON, SOMEBODY_WON)
-            if is_reply or self._last == YOU_WON:
-                self.client_id, self.name = fields["client_id"], fields.get("name")
-            return is_reply
-        if kind in (LESS, MORE, YOU_WON) and isinstance(self._asked.get("guess"), int):
-            self.last_guess, self.last_verdict = self._asked["guess"], kind
-            self.guesses, self.wins = self.guesses + 1, self.wins + (kind == YOU_WON)
-            if kind != MORE:  # the secret is this number or a bigger one
-                self.low = max(self.low, self.last_guess + (kind == LESS))
-            if kind != LESS:
-                self.high = min(self.high, self.last_guess - (kind == MORE))
-        return kind in (LESS, MORE, YOU_WON) or "error" in fields
+        self.news.set_result(None)
+        self.news = asyncio.Future()
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 # Bots
-# --------------------------------------------------------------------------------------------------
-
-Strategy = Callable[[int, int], int]  # (low, high) of what is still possible -> guess
+# ------------------------------------------------------------------------------
 
 
 def bisection(low: int, high: int) -> int:
-    """Guess the middle, which halves the interval: at most 7 guesses for 1..100."""
+    """Guess the middle, which halves the interval: at most 7 guesses for 1 to 100."""
     return (low + high) // 2
 
 
@@ -1087,230 +1228,202 @@ def counting(low: int, high: int) -> int:
     return low
 
 
-def forgetful(low: int, high: int) -> int:
-    """Guess anything at all: this one forgets the hints, so it always gets the whole range."""
-    return random.randint(low, high)
-
-
-forgetful.forgets_hints = True  # type: ignore[attr-defined]
-STRATEGIES: dict[str, Strategy] = {s.__name__: s for s in (bisection, lucky, counting, forgetful)}
+STRATEGIES = {
+    "bisection": bisection,
+    "lucky": lucky,
+    "counting": counting,
+}
 
 
 class Bot(Player):
-    """Play by a strategy: `async with Bot(url, bisection) as bot: await bot.play(rounds=3)`.
+    """Play by a strategy: `async with Bot(url, lucky) as bot: await bot.play(3)`.
 
-    strategy   a function (low, high) -> guess; it gets what is still possible or, if it has a true
-               attribute `forgets_hints`, the whole range
-    delay      seconds between two guesses, give or take a half; you can change it during play
+    strategy   a function (low, high) of what is still possible -> guess
+    delay      seconds between two guesses, give or take a half
     """
 
     def __init__(
         self,
         url: str,
-        strategy: Strategy = bisection,
+        strategy: Choose = bisection,
         name: str | None = None,
         *,
         delay: float = 0.5,
         **options: Any,
     ) -> None:
         super().__init__(url, name, **options)
-        self.strategy, self.delay = strategy, check_range("delay", delay, 0, DAY)
-
-    async def step(self) -> Message:
-        """Make one guess and return the reply. Raises ServerGone when the server is gone."""
-        forgets = getattr(self.strategy, "forgets_hints", False)
-        low, high = self.range if forgets else (self.low, self.high)
-        return await self.guess(self.strategy(low, high))
+        self.strategy = strategy
+        self.delay = delay
 
     async def play(self, rounds: int | None = None) -> None:
-        """Play until so many rounds have been won by anybody (None: forever), or the server leaves.
+        """Play until so many rounds are won (None: forever), or the server leaves.
 
-        Cancel it to pause the bot; call it again to go on. Raises what the strategy raises, and
-        ValueError when the server refuses what it returns.
+        Cancel it to pause the bot; call it again to go on. Raises what the strategy
+        raises, and ValueError when the server refuses what it returns.
         """
-        last_round = math.inf if rounds is None else self.rounds + rounds
-        with contextlib.suppress(ServerGone):
+        last_round = inf if rounds is None else self.rounds + rounds
+        with suppress(ServerGone):
             while self.rounds < last_round:
-                await self._think()
-                if self.round_over:
-                    await self.wait_until(lambda: not self.round_over or self.rounds >= last_round)
-                elif self.rounds < last_round:
-                    reply = await self.step()
-                    if isinstance(reply, dict) and reply["error"] != ROUND_IS_OVER:
-                        guess = f"the guess of {self.strategy.__name__}"
-                        raise ValueError(f"the server refuses {guess}: {reply['error']}")
+                await asyncio.sleep(self.delay * random.uniform(0.5, 1.5))
+                await self.wait_until(
+                    lambda: not self.round_over or self.rounds >= last_round
+                )
+                if self.rounds < last_round:
+                    number = self.strategy(self.low, self.high)
+                    reply = await self.guess(number)
+                    if isinstance(reply, dict):
+                        await self.heed(reply.get("error"))
 
-    async def _think(self) -> None:
-        clock = asyncio.get_running_loop().time
-        start, mood = clock(), random.uniform(0.5, 1.5)
-        await asyncio.sleep(0)
-        # In short naps, so that a new delay works at once.
-        while clock() < start + mood * self.delay:
-            await asyncio.sleep(min(0.05, start + mood * self.delay - clock()))
+    async def heed(self, error: object) -> None:
+        """Wait if the server asks for it; raise ValueError if it refuses a guess."""
+        sentence, gaps = recognise(error)
+        if sentence is TOO_SOON:
+            await asyncio.sleep(int(gaps["seconds"]))
+        elif sentence is not ROUND_IS_OVER:
+            raise ValueError(f"the server refuses what the bot says: {error}")
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 # A person at the terminal
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 
 
 def harmless(text: str) -> str:
-    """Make a text safe to print, since a server or another player may have written it."""
-    text = INVISIBLE.sub("", text)  # terminals don't agree how many columns these take
+    """Make a text safe to print: a server or another player may have written it."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def show(text: str, before: str = "", after: str = "\n", file: TextIO | None = None) -> None:
-    """Print a text at once, made harmless. Nobody has to read it all: `play | head -1` works."""
-    file = file or sys.stdout
+def show(line: str) -> None:
+    """Print a line at once. Nobody has to read it all: `play | head -1` works."""
     try:
-        print(before, harmless(text), sep="", end=after, file=file, flush=True)
+        print(harmless(line), flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-class Screen:
-    """Show messages to a person, above the line that is being typed."""
-
-    def __init__(self) -> None:
-        # Without a terminal, stdin or stdout may not even exist.
-        self.interactive = all(file and file.isatty() for file in (sys.stdin, sys.stdout))
-        self._explained: set[str] = set()
-        if self.interactive and sys.platform == "win32":
-            os.system("")  # makes the console understand escape sequences
-
-    def hear(self, message: Message) -> None:
-        """Write a message, with its meaning the first time; after that, hints get a short one."""
-        words = message if isinstance(message, str) else message.get("error", "")
-        kind, meaning = recognise(words)[0], explain(message)
-        if kind in self._explained:
-            meaning = {LESS: "go up", MORE: "go down"}.get(kind, "")
-        elif kind:
-            self._explained.add(kind)
-        self.write(f"{words}  ({meaning})" if words and meaning else words or meaning)
-
-    def write(self, line: str) -> None:
-        """Write one line without touching what is being typed."""
-        if not self.interactive:
-            show(line)
-            return
-        # Chinese letters and emoji take two columns. If one doesn't fit, it goes to the next row.
-        wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
-        columns = shutil.get_terminal_size().columns - (wide > 0)
-        rows = -(-(len(harmless(line)) + wide) // columns)
-        # Remember where the cursor is, make room above its line, write there, and go back to the
-        # same place in the line, which is further down now.
-        room = "\x1b7" + "\n" * rows + f"\x1b[{rows}A\x1b[{rows}L\r"
-        show(line, before=room, after=f"\x1b8\x1b[{rows}B")
+def show_above(line: str) -> None:
+    """Print a line above the one that a person is typing in a terminal."""
+    if os.name != "posix" or not os.isatty(0) or not os.isatty(1):
+        show(line)
+        return
+    columns = shutil.get_terminal_size().columns
+    for row in textwrap.wrap(harmless(line), columns - 1):
+        # Remember where the cursor is, make room, push the typed line down, write in
+        # its place. Then go back to where the cursor was, one row further down.
+        row = f"\N{ESC}7\n\N{ESC}[A\N{ESC}[L\r{row}\N{ESC}8\N{ESC}[B"
+        print(row, end="", flush=True)
 
 
-def read_lines() -> asyncio.Queue[str | None]:
-    """Put the lines of standard input into a queue, and None at the end.
+def show_message(message: Message) -> None:
+    """Print a message as it travels, with its meaning."""
+    show_above(f"{encode(message)}  {explain(message)}".rstrip())
 
-    A thread reads them, since Windows can't wait for a keyboard and a socket at once. It goes
-    past Python's own buffer, or it would still hold its lock when the program ends.
+
+def read_lines(put: Callable[[str], object]) -> None:
+    """Hand over what is typed, line by line, and "" at the end.
+
+    This runs in a thread, since Windows can't wait for a keyboard and a socket at once.
+    It goes past Python's own buffer, or that would still be locked at the end.
     """
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def read() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
-            if sys.stdin is not None:
-                with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as keyboard:
-                    for line in keyboard:
-                        loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace"))
-            loop.call_soon_threadsafe(lines.put_nowait, None)
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
+    line = "to begin with"
+    with open(0, "rb", buffering=0, closefd=False) as keyboard:
+        while line:
+            line = keyboard.readline().decode(errors="replace")
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                put(line)
 
 
-async def answer_lines(player: Player, screen: Screen) -> None:
+async def answer_lines(player: Player) -> None:
     """Guess what is typed, line by line, until the input or the server ends."""
-    screen.write("Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C.")
-    lines = read_lines()
-    closed = asyncio.ensure_future(player.wait_closed())
-    closed.add_done_callback(lambda _: lines.put_nowait(None))
-    with contextlib.suppress(ServerGone):
-        while True:
-            if screen.interactive:
-                show("Your guess: ", after="")
-            line = await lines.get()
-            if line is None:
-                return
-            line = line.strip()
-            if line.startswith("{"):  # somebody who knows the protocol
-                await player.ask(line)
-            elif re.fullmatch(r"[+-]?\d{1,18}", line):
-                await player.guess(int(line))
-            else:
-                screen.write(f"{line!r} is not a whole number: type one like 42.")
+    if sys.stdin is None:
+        return  # nobody can type anything
+    show_above(
+        "Type a number and press Enter; to leave, press Ctrl-D or Ctrl-C."
+    )
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    put = partial(loop.call_soon_threadsafe, lines.put_nowait)  # type: ignore[arg-type]
+    threading.Thread(
+        target=read_lines,
+        args=[put],
+        daemon=True,
+    ).start()
+    player.reader.add_done_callback(lambda _: lines.put_nowait(""))
+    while True:
+        line = await lines.get()
+        if not line:
+            return
+        if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", line):
+            await player.guess(int(line))
+        else:
+            show_above(
+                f"{line.strip()!r} is no whole number: type one like 42."
+            )
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 # The command line: each command is a function, and its docstring is its help
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------
 
 
 async def serve_command(**options: Any) -> None:
-    """Run the server until Ctrl-C.
+    """Run the server until Ctrl-C or SIGTERM.
 
     examples:
-      python guessgame.py serve --port 0                   on any free port
-      python guessgame.py serve --host 0.0.0.0             for the whole local network
+      python guessgame.py serve --port 0         on any free port
+      python guessgame.py serve --host 0.0.0.0   for the whole local network
       python guessgame.py serve --low 1 --high 10 --pause 2
     """
-    log.setLevel(logging.INFO)
-    async with log_from_a_thread(), GameServer(**options) as server:
-        with contextlib.suppress(ImportError, ValueError, OSError):  # then we take what we get
-            from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-
-            files = server.max_players + HANDSHAKES + 50  # many systems allow 256, unless asked
-            allowed, at_most = getrlimit(RLIMIT_NOFILE)
-            setrlimit(RLIMIT_NOFILE, (max(allowed, min(files, at_most)), at_most))
+    stopped = asyncio.Event()
+    # On Windows, Ctrl-C ends the loop.
+    with suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    listener = log_from_a_thread()
+    async with GameServer(**options) as server:
         show(server.url)
-        log.info("browsers play on %s", server.page)
-        await asyncio.Event().wait()  # forever: only a signal ends it
+        tell_where(server)
+        await stopped.wait()
+    # Whoever does not read the log must not keep us from ending.
+    timer = threading.Timer(
+        0.3,
+        os._exit,
+        [0],
+    )
+    timer.daemon = True
+    timer.start()
+    listener.stop()
 
 
-class LogQueue(logging.handlers.QueueHandler):
-    """Queue what is logged; when the queue is full, count the lines that are lost."""
-
-    lost = 0
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        if self.lost:
-            record.msg += f" (lost before this: {self.lost} lines)"
-        try:
-            self.queue.put_nowait(record)
-            self.lost = 0
-        except queue.Full:
-            self.lost += 1
+def log_from_a_thread() -> QueueListener:
+    """Log from a thread: a terminal that is stopped (Ctrl-S) must not stop the game."""
+    lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s",
+        level=logging.INFO,
+        handlers=[QueueHandler(lines)],
+    )
+    listener = QueueListener(lines, logging.StreamHandler())
+    listener.start()
+    return listener
 
 
-@contextlib.asynccontextmanager
-async def log_from_a_thread() -> AsyncIterator[None]:
-    """Log to stderr from a thread: a terminal that is stopped (Ctrl-S) must not stop the game."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(1000)
+def tell_where(server: GameServer) -> None:
+    """Log where browsers play, who can reach us, and whether the system has room."""
+    pages = " ".join(server.pages) or "the address in your network settings"
+    log.info("browsers play on %s", pages)
+    if "127.0.0.1" not in pages:
+        log.warning(
+            "other machines can reach this server: no password, no encryption"
+        )
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
 
-    def write() -> None:
-        while True:
-            line = f"{lines.get().msg}\n"
-            with contextlib.suppress(AttributeError, OSError):  # there may be no stderr
-                # Past Python's own buffer: a write that is stuck would hold its lock.
-                os.write(sys.stderr.fileno(), line.encode(sys.stderr.encoding, "replace"))
-            lines.task_done()
-
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[LogQueue(lines)])
-    threading.Thread(target=write, daemon=True).start()
-    try:
-        yield
-    finally:
-        for _ in range(20):  # wait for the last lines, but not for somebody who doesn't read them
-            if lines.unfinished_tasks:
-                await asyncio.sleep(0.01)
-        if lines.unfinished_tasks:  # then Python's own last words must not wait, either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files < server.max_players + 50:
+            log.warning(
+                "the system allows only %d open files: see ulimit -n", files
+            )
 
 
 async def play_command(url: str, name: str | None) -> None:
@@ -1321,151 +1434,189 @@ async def play_command(url: str, name: str | None) -> None:
       python guessgame.py play ws://192.168.1.20:8765
       seq 1 100 | python guessgame.py play
     """
-    screen = Screen()
-    async with Player(url, name, on_message=screen.hear) as player:
-        await answer_lines(player, screen)
-        if player.gone:
-            screen.write(player.gone)
-        if screen.interactive:
-            show("")
+    async with Player(url, name, on_message=show_message) as player:
+        with suppress(ServerGone):
+            await answer_lines(player)
+        show(player.gone or "")
 
 
 async def bots_command(
-    url: str, n: int, strategy: Iterable[str], delay: float, rounds: int | None
+    url: str,
+    n: int,
+    strategy: Sequence[str],
+    delay: float,
+    rounds: int | None,
 ) -> None:
     """Let bots play; print the scores at the end.
 
     examples:
       python guessgame.py bots
-      python guessgame.py bots -n 2 --strategy bisection lucky --delay 0.1 --rounds 20
+      python guessgame.py bots -n 2 --strategy bisection lucky --delay 0.1
     """
-
-    def report(bot: Bot, message: Message) -> None:
-        if message == YOU_WON:
-            show(f"Round {bot.rounds}: {bot.name} found {bot.low}.")
-
-    check_range("-n", n, 1)
-    async with contextlib.AsyncExitStack() as stack:
-        bots = []
-        for number, kind in enumerate(itertools.islice(itertools.cycle(strategy), n), 1):
-            bot = Bot(url, STRATEGIES[kind], f"{kind}-{number}", delay=delay)
-            bots.append(await stack.enter_async_context(bot))
-            if bot.name is None:  # somebody else's bots play on the same server
-                await bot.rename(f"{kind}-{number}-{os.getpid()}")
-            bot.on_message = functools.partial(report, bot)
-        show(f"{n} bots play on {url}; to stop, press Ctrl-C.")
-        try:
-            await asyncio.gather(*(bot.play(rounds) for bot in bots))
-        finally:
-            if bots[0].gone:
-                show(bots[0].gone)
-            show(f"{'bot':<24}{'wins':>6}{'guesses':>9}")
-            for bot in sorted(bots, key=lambda bot: -bot.wins):
-                show(f"{bot.name!s:<24}{bot.wins:>6}{bot.guesses:>9}")
+    if n < 1 or delay < 0:
+        raise ValueError(
+            f"{n} bots, delay {delay}: give 1 bot or more, and 0 seconds or more"
+        )
+    bots = []
+    for number in range(n):
+        kind = strategy[number % len(strategy)]
+        bot = Bot(
+            url,
+            STRATEGIES[kind],
+            f"{kind}-{number + 1}",
+            delay=delay,
+        )
+        await bot.join()
+        bots.append(bot)
+    show(f"{n} bots play; this is what the first one hears. To stop: Ctrl-C.")
+    bots[0].on_message = show_message
+    try:
+        await asyncio.gather(*[bot.play(rounds) for bot in bots])
+    finally:
+        show("bot                       wins  guesses")
+        for bot in sorted(bots, key=lambda bot: -bot.wins):
+            show(f"{bot.wishes['name']:<24}{bot.wins:>6}{bot.guesses:>9}")
+            await bot.leave()
 
 
 class Parser(argparse.ArgumentParser):
     """Parse the command line; complain in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where the help is."""
         self.exit(2, f"{self.prog}: {message} (help: {self.prog} -h)\n")
 
 
-def make_parser() -> Parser:
-    """Describe the command line."""
-    layout = argparse.RawDescriptionHelpFormatter  # keeps the lines of the examples
-    parser = Parser(prog="guessgame.py", formatter_class=layout)
-    parser.description = """Guess the number, over WebSocket.
+URL = "ws://127.0.0.1:8765"
+EXAMPLES = """Guess the number, over WebSocket.
 
 examples:
   python guessgame.py serve                            then, in other terminals:
   python guessgame.py play --name Аня
   python guessgame.py bots -n 3 --rounds 5"""
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add_command(run: Callable[..., Any], name: str) -> Callable[..., argparse.Action]:
-        about = inspect.getdoc(run) or ""
-        summary = about.partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=about, formatter_class=layout)
+
+def make_parser() -> Parser:
+    """Describe the command line."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        "guessgame.py", description=EXAMPLES, formatter_class=layout
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add_command(run: Callable[..., Any]) -> Any:
+        name = run.__name__.partition("_")[0]
+        command = commands.add_parser(
+            name,
+            description=run.__doc__,
+            formatter_class=layout,
+        )
         command.set_defaults(run=run)
         return command.add_argument
 
-    add = add_command(serve_command, "serve")
-    # The options are those of GameServer, with its defaults and its words.
-    for name, about in re.findall(r"(?m)^(\w+) {2,}(.+)$", inspect.getdoc(GameServer) or ""):
-        default = inspect.signature(GameServer).parameters[name].default
-        about += " (default: %(default)s)"
-        add("--" + name.replace("_", "-"), type=type(default), default=default, help=about)
-    about = "web page that may connect; can be repeated (default: all of them)"
-    add("--origin", dest="origins", action="append", metavar="URL", help=about)
-
-    about = "where the server is (default: %(default)s)"
-    url = {"nargs": "?", "default": "ws://127.0.0.1:8765", "metavar": "URL", "help": about}
-    add = add_command(play_command, "play")
-    add("url", **url)
-    add("--name", help="what the others will call you")
-
-    add = add_command(bots_command, "bots")
-    add("url", **url)
-    add("-n", type=int, default=5, help="how many bots (default: %(default)s)")
-    about = "how they guess, in turn (default: all of these)"
-    add("--strategy", nargs="+", choices=STRATEGIES, default=STRATEGIES, help=about)
-    about = "seconds between two guesses of a bot (default: %(default)s)"
-    add("--delay", type=float, default=0.5, help=about)
-    add("--rounds", type=int, help="stop after so many rounds (default: never)")
+    add_serve_options(add_command(serve_command))
+    add_play_options(add_command(play_command))
+    add_bots_options(add_command(bots_command))
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status; this works in Jupyter, too."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # "?" for letters that a terminal can't show
-    parser = make_parser()
-    options = vars(parser.parse_args(arguments))
-    if not options:
-        parser.print_help()
-        return 2
+def add_serve_options(add: Any) -> None:
+    """Describe the options of GameServer."""
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="where to listen; 0.0.0.0: on all addresses (default: %(default)s)",
+    )
+    add(
+        "--port",
+        type=int,
+        default=8765,
+        help="0: any free one (default: %(default)s)",
+    )
+    add(
+        "--low",
+        type=int,
+        default=1,
+        help="smallest number that can be drawn (default: %(default)s)",
+    )
+    add(
+        "--high",
+        type=int,
+        default=100,
+        help="biggest number that can be drawn (default: %(default)s)",
+    )
+    add(
+        "--pause",
+        type=float,
+        default=5,
+        help="seconds from a win to the next round (default: %(default)s)",
+    )
+    add(
+        "--cooldown",
+        type=float,
+        default=0,
+        help="seconds between two guesses of one player (default: %(default)s)",
+    )
+    add(
+        "--max-players",
+        type=int,
+        default=200,
+        help="most players at once (default: %(default)s)",
+    )
+    add(
+        "--rate",
+        type=float,
+        default=16_384,
+        help="bytes a second from one player (default: %(default)s)",
+    )
+    add(
+        "--origin",
+        dest="origins",
+        action="append",
+        help="web page that may connect, can be repeated (default: all)",
+    )
+
+
+def add_play_options(add: Any) -> None:
+    """Describe the options of `play`."""
+    add("url", nargs="?", default=URL, help="where the server is (%(default)s)")
+    add("--name", help="what the others will call you")
+
+
+def add_bots_options(add: Any) -> None:
+    """Describe the options of `bots`."""
+    add("url", nargs="?", default=URL, help="where the server is (%(default)s)")
+    add("-n", type=int, default=5, help="how many bots (default: %(default)s)")
+    add(
+        "--strategy",
+        nargs="+",
+        choices=STRATEGIES,
+        default=[*STRATEGIES],
+        help="how they guess, in turn (default: all of these)",
+    )
+    add(
+        "--delay",
+        type=float,
+        default=0.5,
+        help="seconds between two guesses of a bot (default: %(default)s)",
+    )
+    add("--rounds", type=int, help="stop after so many (default: never)")
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # "?" for letters that a terminal can't show
+        sys.stdout.reconfigure(errors="replace")
+    options = vars(make_parser().parse_args())
     try:
-        run_until_signal(options.pop("run")(**options))
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        pass  # stopped by Ctrl-C or SIGTERM, as it should be
+        asyncio.run(options.pop("run")(**options))
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how one leaves
     except (OSError, ValueError) as error:
-        show(f"guessgame.py: {error}", file=sys.stderr)
+        print(f"guessgame.py: {harmless(str(error))}", file=sys.stderr)
         return 1
     return 0
-
-
-def run_until_signal(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command until it ends, or Ctrl-C or SIGTERM ends it, even inside a running loop."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(until_signal(command))
-        return
-    # In a notebook a loop is already running, and Python would refuse a second one.
-    try:
-        import nest_asyncio2 as nest_asyncio  # the maintained successor, part of newer Jupyters
-    except ImportError:
-        import nest_asyncio
-    nest_asyncio.apply()
-    try:
-        asyncio.run(command)
-    finally:
-        # The outer turn of the loop still counts on callbacks that the nested run has taken.
-        for _ in range(10_000):
-            loop.call_soon(int)  # int() does nothing
-
-
-async def until_signal(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command; Ctrl-C or SIGTERM cancels it, but only once, so that it can say goodbye."""
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(command)
-    signalled = loop.create_future()  # it is cancelled only once, however many signals come
-    signalled.add_done_callback(lambda _: task.cancel())
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # on Windows; in another thread
-        for number in signal.SIGINT, signal.SIGTERM:
-            loop.add_signal_handler(number, signalled.cancel)
-    await task
 
 
 if __name__ == "__main__":

@@ -73,6 +73,14 @@ async def eventually(condition: Callable[[], Any], patience: int = PATIENCE) -> 
     raise AssertionError("this never became true")
 
 
+def error(reply: Any) -> str:
+    """Return the sentence of an error, which says what to send instead."""
+    assert list(reply) == ["error"]
+    assert "отправьте" in reply["error"].lower()
+    assert reply["error"].endswith(".")
+    return str(reply["error"])
+
+
 def texts(markup: str) -> list[str]:
     """Return what a person reads in a piece of HTML."""
     return [text.strip() for text in re.split(r"<[^>]*>", markup) if text.strip()]
@@ -106,14 +114,16 @@ class Wire:
 
     async def hear_so_far(self, server: GameServer) -> list[Any]:
         """Hear what the server has sent up to now."""
-        server.broadcast("that is all so far")
+        server.game.broadcast("that is all so far")
         return (await self.hear_until("that is all so far"))[:-1]
 
-    async def hear_goodbye(self) -> int | None:
-        """Hear whatever still comes; return the code with which the connection closes."""
-        with contextlib.suppress(ConnectionClosed):
-            await self.hear_until("the end")
-        return self.connection.protocol.close_code
+    async def hear_goodbye(self) -> int:
+        """Hear whatever still comes; return the code with which the server closes, 1006 if it does not say goodbye."""
+        while True:
+            try:
+                await self.hear()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 1006
 
     async def ask(self, message: Any) -> Any:
         await self.send(message)
@@ -200,7 +210,7 @@ async def strange_server(*script: Any, close_timeout: float = 0.1) -> AsyncItera
 class StandingClock(asyncio.SelectorEventLoop):
     """An event loop on which everything happens, but no time passes unless a test says so."""
 
-    now = 0.0
+    now = 1000.0  # a computer's clock does not begin with its programs, either
 
     def time(self) -> float:
         return self.now
