@@ -16,12 +16,12 @@ from jupyter_client.manager import start_new_kernel
 
 from conftest import PATIENCE, PROJECT
 
-# A round in which nobody has guessed yet, and whose number no first guess of a bisection can hit.
+# A round in which nobody has guessed yet, as all have heard, and whose number no first guess of a bisection can hit.
 FRESH_ROUND = """
-server.draw = lambda low, high: 77
-await board.you.wait_until(lambda: not board.you.round_over)
-await board.you.guess(server.round.secret)
-await board.you.wait_until(lambda: not board.you.round_over)
+server.game.draw = lambda low, high: 77
+server.new_round()
+for player in [board.you, *board.bots]:
+    await player.ask({"scores": True})
 """
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))

@@ -62,9 +62,9 @@ def main() -> None:
         button = page.locator("button[title='Dan guesses']")
         button.scroll_into_view_if_needed()
         page.wait_for_timeout(1000)
-        kernel.run("rounds = server.rounds_played")
+        kernel.run("begun = server.game.rounds_begun")
         button.click()
-        record(page, kernel, ".gg", "broadcast.webp", "server.rounds_played > rounds and not server.round.over")
+        record(page, kernel, ".gg", "broadcast.webp", "server.game.rounds_begun > begun")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Other people's clients, used as the README says: join with a name, guess, win, hear of somebody else's win."""
+"""Other people's clients, used as the READMEs say: join with a name, guess, win, hear of somebody else's win."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import http.server
+import json
 import os
 import re
 import socket
@@ -19,8 +20,9 @@ from playwright.async_api import Browser
 from conftest import NEW_GAME, PROJECT, SECRET, WELCOME, bisect, ended, need, npm_install, started, terminal, wire
 from guessgame import GameServer
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-JOINED, WON = ({"client_id": 1, "name": "Anna", "wins": wins} for wins in (0, 1))
+README = "".join((PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "tests/README.md"))
+JOINED = {"client_id": 1, "name": "Anna", "wins": 0, "you": True}
+WON = {"client_id": 1, "name": "Anna", "wins": 1}
 
 
 def from_readme(pattern: str, server: GameServer) -> str:
@@ -36,12 +38,12 @@ async def play_in_terminal(server: GameServer, *command: str, **options: Any) ->
         for typed, replies in (
             ("", [WELCOME, JOINED]),
             ('{"guess": 50}', ["Больше"]),
-            ("nonsense", ["Это не JSON"]),
+            ("nonsense", ["Это не объект JSON"]),
             (f'{{"guess": {SECRET}}}', ["Вы угадали!", WON, NEW_GAME]),
         ):
             program.type(f"{typed}\n" if typed else "")
             for reply in replies:
-                await program.expect(str(reply))
+                await program.expect(json.dumps(reply, ensure_ascii=False))
         async with wire(server.url) as other:
             await other.send({"guess": SECRET})
             await program.expect(f"Игрок #2 угадал число {SECRET}!")
@@ -50,11 +52,11 @@ async def play_in_terminal(server: GameServer, *command: str, **options: Any) ->
 
 async def test_wscat(server: GameServer) -> None:
     need("npx")
-    await play_in_terminal(server, "/bin/sh", "-c", from_readme(r"```sh\n(npx --yes wscat [^\n]+)\n```", server))
+    await play_in_terminal(server, "/bin/sh", "-c", from_readme(r"```sh\n(npx --yes wscat [^\n]+)\n", server))
 
 
 async def test_the_command_line_of_websockets(server: GameServer) -> None:
-    _, *arguments, url = from_readme(r"```sh\n(python -m websockets [^\n]+)\n```", server).split()
+    _, *arguments, url = from_readme(r"\n(python -m websockets [^\n]+)\n```", server).split()
     await play_in_terminal(server, sys.executable, *arguments, f"{url}/?name=Anna")
 
 
@@ -111,11 +113,13 @@ async def test_our_own_client_in_a_few_lines(server: GameServer) -> None:
     async with started(sys.executable, "-c", script, env=environment) as program:
         status, printed, _ = await ended(program)
     assert status == 0
-    assert [printed.splitlines()[index] for index in (0, -1)] == ["50 Больше", f"{SECRET} Вы угадали!"]
+    assert [printed.splitlines()[index] for index in (0, -1)] == ["Больше", "Вы угадали!"]
 
 
 async def test_the_whole_server_on_one_page() -> None:
-    found = re.search(r"```python\n(import asyncio\nimport json.*?)asyncio\.run\(main\(\)\)\n```", README, re.DOTALL)
+    lesson = json.loads((PROJECT / "notebooks" / "04_write_the_server.ipynb").read_text(encoding="utf-8"))
+    text = "".join(line for cell in lesson["cells"] for line in cell["source"])
+    found = re.search(r"```python\n(import asyncio\nimport json.*?)asyncio\.run\(main\(\)\)\n```", text, re.DOTALL)
     assert found
     listening = socket.create_server(("127.0.0.1", 0))
     names: dict[str, Any] = {"listening": listening}
@@ -124,6 +128,6 @@ async def test_the_whole_server_on_one_page() -> None:
     url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
     async with wire(url) as player, wire(url) as other:
         number = await bisect(player)
-        assert await other.hear() == f"Кто-то угадал число {number}!"
+        assert await other.hear_all(2) == [f"Игрок #1 угадал число {number}!", NEW_GAME]
     serving.cancel()
     await asyncio.wait({serving})

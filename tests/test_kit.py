@@ -11,9 +11,52 @@ from typing import Any
 
 import pytest
 
-from conftest import SECRET, eventually, texts, wire
-from gamekit import Live, Panel, Part, bars, each, end_lesson, join, join_card, start_another, start_lesson
+from conftest import SECRET, eventually, texts
 from guessgame import GameServer, Player
+from kit import Live, Panel, Part, bars, each, end_lesson, join, join_card, open_line, start_another, start_lesson
+
+
+async def test_a_lesson_started_again_ends_what_the_earlier_run_has_started() -> None:
+    old = await start_lesson(secret=SECRET, pause=0)
+    player = await join(old.url, "Ada", "Ada")
+    assert await player.guess(SECRET) == "Вы угадали!"
+    reader, _ = await open_line(old.port)
+    new = await start_lesson()
+    assert (old.running, new.running) == (False, True)
+    assert player.gone
+    assert await reader.read() == b"", "the plain line is closed, too"
+    await end_lesson()
+    assert not new.running
+
+
+async def test_a_player_who_joins_again_replaces_the_earlier_one() -> None:
+    server = await start_lesson()
+    first = await join(server.url, "a", "Ada")
+    second = await join(server.url, "a", "Ada")
+    assert first.gone
+    assert second.name == "Ada"
+    assert (await join(server.url, "watcher")).name is None
+    await end_lesson()
+
+
+async def test_a_second_server_replaces_only_an_earlier_second_one() -> None:
+    first = await start_lesson()
+    second, third = await start_another(origins=["https://example.org"]), await start_another()
+    assert [server.running for server in (first, second, third)] == [True, False, True]
+    await end_lesson()
+    assert [server.running for server in (first, second, third)] == [False] * 3
+
+
+async def test_a_part_ends_an_earlier_one_of_its_name() -> None:
+    first, other = Part("bots"), Part("others")
+    tasks = [part.run(asyncio.sleep(3600)) for part in (first, other)]
+    Part("bots")
+    await asyncio.wait({tasks[0]})
+    assert [task.done() for task in tasks] == [True, False]
+    await end_lesson()
+
+
+# Clicks and tasks
 
 
 async def test_a_click_in_another_thread_acts_in_the_servers() -> None:
@@ -26,75 +69,38 @@ async def test_a_click_in_another_thread_acts_in_the_servers() -> None:
     await eventually(lambda: seen == [threading.get_ident()])
 
 
-async def test_a_task_that_is_stopped_is_no_error() -> None:
+async def test_a_task_that_fails_is_shown_and_one_that_is_stopped_is_no_error() -> None:
+    async def fail() -> None:
+        raise ValueError("<i>no</i>")
+
     part = Part()
     task = part.run(asyncio.sleep(3600))
     await part.stop()
     assert task.cancelled()
     assert part.note.value == ""
+    part.run(fail())
+    await eventually(lambda: texts(part.note.value) == ["ValueError: &lt;i&gt;no&lt;/i&gt;"])
 
 
-async def test_a_part_ends_an_earlier_one_of_its_name() -> None:
-    first, other = Part("bots"), Part("others")
-    tasks = [part.run(asyncio.sleep(3600)) for part in (first, other)]
-    Part("bots")
-    await asyncio.wait({tasks[0]})
-    assert [task.done() for task in tasks] == [True, False]
-    await end_lesson()
+# Pictures and panels
 
 
-async def test_a_lesson_started_again_ends_what_the_earlier_run_has_started() -> None:
-    old = await start_lesson(secret=SECRET, pause=0)
-    player = await join(old.url, "Ada")
-    assert await player.guess(SECRET) == "Вы угадали!"
-    new = await start_lesson()
-    assert (old.running, new.running) == (False, True)
-    assert player.gone
-    await end_lesson()
-    assert not new.running
-
-
-async def test_a_player_who_joins_again_replaces_the_earlier_one() -> None:
-    server = await start_lesson()
-    first = await join(server.url, "Ada")
-    second = await join(server.url, "Ada")
-    assert first.gone
-    assert second.name == "Ada"
-    nameless = await join(server.url, "watcher", named=False)
-    assert nameless.name is None
-    await end_lesson()
-
-
-async def test_a_second_server_replaces_only_an_earlier_second_one() -> None:
-    first = await start_lesson()
-    second, third = await start_another(origins=["https://example.org"]), await start_another()
-    assert [server.running for server in (first, second, third)] == [True, False, True]
-    await end_lesson()
-    assert [server.running for server in (first, second, third)] == [False] * 3
+async def test_a_picture_keeps_itself_up_to_date_and_says_why_it_cannot() -> None:
+    values = [2, 1, 0]
+    live = Live(lambda: str(6 // values.pop(0)))
+    seen: list[str] = []
+    live.picture.observe(lambda change: seen.append(change["new"]), "value")
+    await eventually(lambda: "ZeroDivisionError: " in live.note.value)
+    assert seen == ["3", "6"]
+    await live.stop()
 
 
 def test_bars_are_as_long_as_their_numbers() -> None:
     painted = bars({"Ada": 200, "Bob": 50.0, "<b>": 0}, "messages")
     assert re.findall(r"width:([0-9.]+)%", painted) == ["100.0", "25.0", "0.0"]
     assert texts(painted) == ["Ada", "200 messages", "Bob", "50 messages", "&lt;b&gt;", "0 messages"]
+    assert "width:25.0%" in bars({"two": 2}, full=8)
     assert texts(bars({})) == []
-    assert "width:0.0%" in bars({"nobody": 0})
-
-
-async def test_a_live_picture_follows_what_it_shows_until_the_lesson_ends() -> None:
-    server = await start_lesson()
-    live = Live(lambda: f"{len(server.clients)} players")
-    await eventually(lambda: live.picture.value == "0 players")
-    async with wire(server.url, welcomed=False):
-        await eventually(lambda: live.picture.value == "1 players")
-    await end_lesson()
-    assert not live.tasks
-
-
-async def test_a_live_picture_that_cannot_be_painted_says_why() -> None:
-    live = Live(lambda: str(1 // 0))
-    await eventually(lambda: "ZeroDivisionError: " in live.note.value)
-    await live.stop()
 
 
 async def test_a_panel_shows_what_each_button_has_brought_the_newest_on_top(server: GameServer) -> None:
@@ -107,7 +113,7 @@ async def test_a_panel_shows_what_each_button_has_brought_the_newest_on_top(serv
     async with Player(server.url) as player:
         panel = Panel({"Guess 50": lambda: player.guess(50), "Fail": fail, "Count": count}, lines=2)
         for label, shown in (
-            ("Guess 50", ["&quot;Больше&quot;", "More: YOUR number is bigger than the secret one, so go down."]),
+            ("Guess 50", ["&#34;Больше&#34;", "More: YOUR number is the bigger one, so go down."]),
             ("Fail", ["ValueError: &lt;i&gt;no&lt;/i&gt;"]),
             ("Count", ["3"]),
         ):
@@ -117,7 +123,6 @@ async def test_a_panel_shows_what_each_button_has_brought_the_newest_on_top(serv
         await server.stop()
         panel.buttons["Guess 50"].click()
         await eventually(lambda: "Run the cells again, from the top." in panel.picture.value)
-    await panel.stop()
 
 
 async def test_buttons_can_come_from_a_list() -> None:

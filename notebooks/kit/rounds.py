@@ -1,0 +1,524 @@
+"""Lesson 4: the three states of a game as a diagram, and a race, line by line."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import textwrap
+import types
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import (
+    Any,
+    Callable,
+    Coroutine,
+    Generator,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    no_type_check,
+)
+
+import ipywidgets as widgets
+from markupsafe import Markup
+
+from guessgame import (
+    NEW_GAME,
+    SOMEBODY_WON,
+    YOU_WON,
+    Game,
+    GameServer,
+    Knowledge,
+    Message,
+    Player,
+    recognise,
+)
+
+from . import LINE, Part, describe
+
+# --------------------------------------------------------------------------------------------------
+# The three states of a game
+# --------------------------------------------------------------------------------------------------
+
+STATES = ("guessing", "pause", "new number")
+ABOUT = ("Everybody may guess.", "No guess counts.", "Drawn in secret.")
+STEPS = ("a right guess", "time is up", "at once")
+GUESSING, PAUSE, NEW_NUMBER = range(3)
+SEEN = 0.7  # seconds for which each state is shown at least, however short it is
+
+
+class Moment(NamedTuple):
+    """What the diagram shows at one time."""
+
+    state: int
+    note: str
+    countdown: str = ""
+
+
+class Story:
+    """Tell in which state a game is, from what one of its players hears."""
+
+    def __init__(self, game: Game, player: Knowledge) -> None:
+        self.game = game
+        self.player = player
+        self.end = "The round is over."
+
+    def now(self) -> Moment:
+        """Tell the state of the game between two messages."""
+        if self.game.round.over:
+            return Moment(PAUSE, self.end)
+        return Moment(GUESSING, f"Round {self.game.rounds_begun}. Guess!")
+
+    def hear(self, message: Message) -> list[Moment]:
+        """Tell what a message says of the state: nothing, or one state or two."""
+        if isinstance(message, dict):
+            if "countdown" not in message:
+                return []
+            return [Moment(PAUSE, self.end, str(message["countdown"]))]
+        sentence, gaps = recognise(message)
+        if sentence is NEW_GAME:
+            new = Moment(NEW_NUMBER, "There is a new number, and nobody knows it.")
+            guess = Moment(GUESSING, f"Round {self.game.rounds_begun}. Guess!")
+            return [new, guess]
+        if sentence is YOU_WON:
+            return [self._won(self.player.name, self.player.last_guess)]
+        if sentence is SOMEBODY_WON:
+            return [self._won(gaps["player"], gaps["number"])]
+        return []
+
+    def _won(self, winner: object, number: object) -> Moment:
+        self.end = f"{winner} found {number}. The next game starts after the pause."
+        return Moment(PAUSE, self.end)
+
+
+BOX = Markup(
+    '<div class="gg-box {lit}" style="{moving}"><b><i>●</i> {name}</b>'
+    "<span>{about}</span><strong>{countdown}</strong></div>"
+)
+WAY = Markup(
+    '<div class="gg-way gg-way{number} {taken}" style="{moving}">'
+    "<span>{step}</span></div>"
+)
+CIRCLE = Markup('<div class="gg-circle">{}</div><p class="gg-now">{}</p>')
+
+
+def paint_moment(moment: Moment, age: float) -> Markup:
+    """Paint the diagram; its state was lit so many seconds ago."""
+    # What is painted anew goes on moving from where it was.
+    moving = f"animation-delay:{-age:.2f}s"
+    painted = []
+    for number, name in enumerate(STATES):
+        is_lit = number == moment.state
+        is_taken = (number + 1) % len(STATES) == moment.state
+        box = BOX.format(
+            lit="gg-lit" if is_lit else "",
+            moving=moving,
+            name=name,
+            about=ABOUT[number],
+            countdown=moment.countdown if is_lit else "",
+        )
+        way = WAY.format(
+            number=number,
+            taken="gg-taken" if is_taken else "",
+            moving=moving,
+            step=STEPS[number],
+        )
+        painted += [box, way]
+    return CIRCLE.format(Markup().join(painted), moment.note)
+
+
+class Diagram(Part):
+    """Show in which state a game is, as one of its players hears it.
+
+    It takes the player's `on_message`. A state may be shorter than anybody can see. So what there is
+    to show waits in a queue, and each state is seen for a moment.
+    """
+
+    def __init__(self, server: GameServer, player: Player) -> None:
+        super().__init__("diagram")
+        self.story = Story(server.game, player)
+        self.coming: asyncio.Queue[Moment] = asyncio.Queue()
+        self.picture = widgets.HTML()
+        self.show(self.picture)
+        moment = self.story.now()
+        self.state = moment.state
+        self.since = self.loop.time() - 60  # when it was lit
+        self._paint(moment)
+        player.on_message = self.hear
+        self.run(self._keep_showing())
+
+    def hear(self, message: Message) -> None:
+        """Take note of what a message says about the state of the game."""
+        for moment in self.story.hear(message):
+            self.coming.put_nowait(moment)
+
+    async def _keep_showing(self) -> None:
+        while True:
+            moment = await self.coming.get()
+            if self.coming.qsize() >= 8:
+                continue  # so the diagram is never far behind
+            if moment.state != self.state:
+                seen = self.loop.time() - self.since
+                await asyncio.sleep(SEEN - seen)
+                self.state = moment.state
+                self.since = self.loop.time()
+            self._paint(moment)
+
+    def _paint(self, moment: Moment) -> None:
+        age = self.loop.time() - self.since
+        self.picture.value = paint_moment(moment, age)
+
+
+# --------------------------------------------------------------------------------------------------
+# Stops: an `await` more before each line of a function
+# --------------------------------------------------------------------------------------------------
+
+Judge = Callable[[Any, int], Coroutine[Any, Any, str]]
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@types.coroutine
+def hand_over(what: object) -> Generator[object, None, None]:
+    """Stop here, and hand something over to whoever runs this."""
+    yield what
+
+
+def is_text(statement: ast.stmt) -> bool:
+    """Tell whether a statement is a docstring, or another constant that does nothing."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    return isinstance(statement.value, ast.Constant)
+
+
+def put_stops(block: Any) -> None:
+    """Put a stop before each statement in a block, and in the blocks within.
+
+    But not in a "finally": a coroutine that is closed must not wait there.
+    """
+    for name in ("body", "orelse"):
+        statements: list[ast.stmt] = []
+        for statement in getattr(block, name, []):
+            if not is_text(statement):
+                stop = f"await stop_before({statement.lineno})"
+                statements += ast.parse(stop).body
+            statements.append(statement)
+            if not isinstance(statement, DEFINITIONS):
+                put_stops(statement)
+        if statements:
+            setattr(block, name, statements)
+    handlers = getattr(block, "handlers", [])
+    cases = getattr(block, "cases", [])
+    for inner in [*handlers, *cases]:
+        put_stops(inner)
+
+
+def with_stops(function: Judge) -> tuple[list[str], Judge]:
+    """Return the lines of an `async def`, and the same function with its stops.
+
+    Each stop hands over the number of the line that comes next.
+    """
+    source = textwrap.dedent(inspect.getsource(function))
+    definition = ast.parse(source).body[0]
+    if not isinstance(definition, ast.AsyncFunctionDef):
+        raise ValueError(f"{function.__name__} has to begin with: async def")
+    lines = source.splitlines()
+    lines = lines[definition.lineno - 1 :]  # without decorators
+    tree = ast.parse("\n".join(lines))
+    put_stops(tree.body[0])
+    names = {**function.__globals__, "stop_before": hand_over}
+    exec(compile(tree, "<a race>", "exec"), names)
+    return lines, names[definition.name]
+
+
+# --------------------------------------------------------------------------------------------------
+# A race: how far both have come, and whose turn it is
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Lane:
+    """How far one player has come in the lines that both run."""
+
+    name: str
+    lines: Sequence[str]
+    line: int = 1  # the one that comes next
+    answers: dict[int, str] = field(default_factory=dict)  # of the lines that ask
+    is_waiting: bool = False  # at an await
+    can_go_on: bool = True
+    result: str | None = None
+
+    def stop_before(self, line: int) -> str:
+        """Come to a line; return what has happened on the way there."""
+        earlier = self.line
+        was_waiting = self.is_waiting
+        self.line = line
+        self.is_waiting = False
+        if was_waiting:
+            return f"{self.name}'s await is over, so {self.name} goes on."
+        text = self.lines[earlier - 1].strip()
+        if not text.startswith(("if ", "elif ", "while ")):
+            return f"{self.name} did: {text}"
+        is_true = self._indent(line) > self._indent(earlier)
+        self.answers[earlier] = answer = "yes" if is_true else "no"
+        _, _, question = text.partition(" ")
+        question, _, _ = question.partition(":")
+        return f"{self.name} asks: {question}? The answer is {answer}."
+
+    def _indent(self, line: int) -> int:
+        text = self.lines[line - 1]
+        return len(text) - len(text.lstrip())
+
+    def wait(self) -> str:
+        """Come to an `await` that really waits."""
+        self.is_waiting = True
+        self.can_go_on = False
+        return f"{self.name} has to wait at the await."
+
+    def finish(self, result: str) -> str:
+        """Come to the end."""
+        self.result = result
+        return f"{self.name} is done: “{result}”."
+
+
+class Contest:
+    """Let some players take turns: it's the next one's turn when one waits or is done."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self.lanes = lanes
+        self.turns = deque(lanes)
+
+    def find_next(self) -> Lane | None:
+        """Find the first who can go on, and give them the turn."""
+        for lane in self.turns:
+            if lane.can_go_on:
+                self.turns.rotate(-self.turns.index(lane))
+                return lane
+        return None
+
+    def pass_on(self) -> str:
+        """See whose turn it is now; return a sentence if there is something to say."""
+        lane = self.turns[0]
+        if lane.result is not None:
+            self.turns.popleft()
+            return f"Now it's {self.turns[0].name}'s turn." if self.turns else ""
+        if not lane.is_waiting:
+            return ""
+        self.turns.rotate(-1)
+        other = self.turns[0]
+        if other is lane:
+            return "Nobody else is left."
+        return f"Meanwhile, it's {other.name}'s turn."
+
+    def winners(self) -> list[str]:
+        """Return who has won."""
+        return [lane.name for lane in self.lanes if lane.result == "won"]
+
+
+def find_facts(game: object) -> dict[str, Any]:
+    """Return the values that a game holds now."""
+    values = {name: getattr(game, name) for name in dir(game) if name[0] != "_"}
+    return {name: value for name, value in values.items() if not callable(value)}
+
+
+def judge_race(winners: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """Say whether a race has ended as it should."""
+    if len(winners) != 1:
+        return f"{len(winners)} winners: that's wrong!"
+    saved = facts.get("saved", 1)
+    if saved != 1:
+        return f"One winner, {winners[0]}, but saved {saved} times: that's wrong!"
+    return f"One winner, {winners[0]}: that's right."
+
+
+RACE = Markup(
+    '<div class="gg-said">{said}</div><div class="gg-facts">{facts}</div>'
+    '<div class="gg-race">{lanes}</div>'
+)
+FACT = Markup("<span>game.{} = <b>{!r}</b></span>")
+LANE = Markup(
+    '<div class="gg-lane {on}"><h4>{name}: '
+    '<span class="gg-state-now {won}">{state}</span></h4>{lines}</div>'
+)
+CODE = Markup('<p class="{here}"><i>{mark}</i>{text}{answer}</p>')
+ANSWER = Markup("<em>{}</em>")
+
+
+def paint_race(contest: Contest, facts: Mapping[str, Any], said: str) -> Markup:
+    """Paint what was said, the values of the game, and a column for each player."""
+    return RACE.format(
+        said=said,
+        facts=Markup().join(FACT.format(*fact) for fact in facts.items()),
+        lanes=Markup().join(paint_lane(contest, lane) for lane in contest.lanes),
+    )
+
+
+def paint_lane(contest: Contest, lane: Lane) -> Markup:
+    """Paint the lines that one player runs: a marker stands at the one that comes next."""
+    has_turn = bool(contest.turns) and contest.turns[0] is lane
+    here, mark, state = "gg-here", "▷", "waits for a turn"
+    if lane.is_waiting:
+        mark, state = "‖", "waits at the await"
+    if has_turn:
+        here, mark, state = "gg-here gg-turn-now", "▶", "runs next"
+    lines = []
+    for number, text in enumerate(lane.lines, 1):
+        is_here = number == lane.line and lane.result is None
+        answer = lane.answers.get(number)
+        line = CODE.format(
+            here=here if is_here else "",
+            mark=mark if is_here else "",
+            text=text,
+            answer=ANSWER.format(answer) if answer else "",
+        )
+        lines.append(line)
+    won = ""
+    if lane.result == "won":
+        is_alone = len(contest.winners()) == 1
+        won = "gg-has-won" if is_alone else "gg-has-won gg-too-many"
+    return LANE.format(
+        on="gg-on" if has_turn else "",
+        name=lane.name,
+        won=won,
+        state=state if lane.result is None else lane.result,
+        lines=Markup().join(lines),
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# A race: run it
+# --------------------------------------------------------------------------------------------------
+
+
+class Runner:
+    """Run a player's coroutine from stop to stop: to the next line, `await`, or the end.
+
+    A coroutine stands still at an `await`; `send(None)` lets it go on until it hands over what it has
+    to wait for next. That can be a line number, from `stop_before`. Anything else is handed on to the
+    event loop, which wakes this task when it has come; but the coroutine goes on only in its turn.
+    """
+
+    def __init__(self, lane: Lane, coroutine: Coroutine[Any, Any, str]) -> None:
+        self.lane = lane
+        self.coroutine = coroutine
+        self.turn = asyncio.Event()
+
+    async def step(self) -> str:
+        """Let the coroutine go on to its next stop; return what happened."""
+        self.news: asyncio.Future[str] = asyncio.Future()
+        self.turn.set()
+        return await self.news
+
+    async def run(self) -> None:
+        """Run the coroutine step by step; if this is cancelled, close it."""
+        try:
+            while self.lane.result is None:
+                await self.turn.wait()
+                self.turn.clear()
+                await self._go_on()
+        finally:
+            with suppress(RuntimeError):  # it catches even that, and goes on
+                self.coroutine.close()
+
+    async def _go_on(self) -> None:
+        try:
+            stop = self.coroutine.send(None)
+        except StopIteration as end:
+            self.news.set_result(self.lane.finish(str(end.value)))
+        except Exception as error:
+            self.news.set_result(self.lane.finish(describe(error)))
+        else:
+            if isinstance(stop, int):
+                self.news.set_result(self.lane.stop_before(stop))
+            else:
+                self.news.set_result(self.lane.wait())
+                with suppress(Exception):  # the coroutine will meet it, too
+                    await hand_over(stop)
+                self.lane.can_go_on = True
+
+
+class Race(Part):
+    """Let Ada and Bob run a function at the same moment, line by line, as asyncio does.
+
+        Race(Game, {"with the bug": judge})
+
+    The functions really run, as tasks that have one more `await` before each of their lines.
+    """
+
+    def __init__(
+        self,
+        make_game: Callable[[], Any],
+        versions: Mapping[str, Judge],
+        number: int = 42,
+    ) -> None:
+        super().__init__("race: " + ", ".join(versions))
+        self.make_game = make_game
+        self.versions = versions
+        self.number = number
+        self.pressed = asyncio.Event()
+        self.picture = widgets.HTML()
+        self.next_button = self.button(
+            "Next step", self._press, icon="step-forward", button_style="primary"
+        )
+        self.again_button = self.button("From the start", self._begin, icon="refresh")
+        self.choice = widgets.ToggleButtons(options=list(versions))
+        self.watched(self.choice, self._begin)
+        row = [self.next_button, self.again_button]
+        if len(versions) > 1:
+            row.insert(0, self.choice)
+        self.show(widgets.Box(row, layout=LINE), self.picture)
+        self.run(self._play())
+
+    async def _press(self, _: Any) -> None:
+        self.pressed.set()
+
+    async def _begin(self, _: Any) -> None:
+        await self.stop()
+        self.run(self._play())
+
+    async def _play(self) -> None:
+        """Let both stand before their first line; from then on a press is a step."""
+        lines, function = with_stops(self.versions[self.choice.value])
+        self.game = self.make_game()
+        self.contest = Contest([Lane(name, lines) for name in ("Ada", "Bob")])
+        runners = {}
+        for lane in self.contest.lanes:
+            runners[lane] = Runner(lane, function(self.game, self.number))
+            self.run(runners[lane].run())
+            await runners[lane].step()
+            if lane.result is not None:  # there is no line to stop at
+                self.contest.turns.remove(lane)
+        said = (
+            "Both guess right at the same moment. "
+            "Ada's guess came first, so it's her turn."
+        )
+        self.pressed.clear()
+        while self.contest.turns:
+            self._paint(said)
+            await self.pressed.wait()
+            self.pressed.clear()
+            ready = self.contest.find_next()
+            if ready is None:
+                said = "Both are waiting for something. Press again."
+            else:
+                said = await runners[ready].step()
+                said += " " + self.contest.pass_on()
+        verdict = judge_race(self.contest.winners(), find_facts(self.game))
+        self._paint(said + verdict)
+
+    def _paint(self, said: str) -> None:
+        self.next_button.disabled = not self.contest.turns
+        self.picture.value = paint_race(self.contest, find_facts(self.game), said)
+
+
+@no_type_check
+async def solution(game, number):
+    """Check and change at once."""
+    if game.over:
+        return "too late"
+    if number != 42:
+        return "wrong"
+    game.over = True
+    await game.save_the_score()
+    return "won"
