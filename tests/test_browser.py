@@ -765,19 +765,29 @@ def test_a_page_and_a_program_play_side_by_side(page: Page, learner: Learner) ->
 
 
 @in_lesson("10_a_whole_class")
-def test_a_class_plays_on_one_server(page: Page, learner: Learner) -> None:
-    wait_for_text(page, ".gg-join", learner.kernel.value("server.pages[0]"))
-    page.locator(".widget-text input").fill("Somebody")
-    page.keyboard.press("Tab")
-    learner.kernel.wait_for("name.value == 'Somebody'")
-    press(page, "Take this name")
-    wait_for_text(page, ".gg-results", "The score of Somebody: 0.")
-    press(page, "Add a classmate")
-    wait_for_text(page, ".gg-results", "bisection")
-    learner.kernel.run("await you.guess(server.game.round.secret)")
-    wait_for_text(page, ".gg-hall h1", "Player Somebody guessed the number")
-    wait_for_text(page, ".gg-bar", "Somebody #")
-    wait_for_text(page, ".gg-hall h1", "5…")
+def test_a_class_is_steered_from_the_desk_and_seen_from_above(page: Page, learner: Learner) -> None:
+    kernel = learner.kernel
+    wait_for_text(page, ".gg-card", kernel.value("server.pages[0]"))
+    wait_for_text(page, ".gg-list", "Ada")
+    press(page, "Invite ten classmates")
+    wait_for_text(page, ".gg-now", "12 here")
+    page.locator(".gg-desk select").first.select_option("when I say so")
+    kernel.wait_for("server.pause is None")
+    page.get_by_label("What if the hints went to everybody?").check()
+    kernel.wait_for("server.game.shares")
+    kernel.run("await you.guess(server.game.round.secret)")
+    wait_for_text(page, ".gg-above h1", "Won by Ada")
+    wait_for_text(page, ".gg-now", "you say when to go on")
+    press(page, "New round now")
+    wait_for_text(page, ".gg-now", "they are guessing")
+    press(page, "Save what happened")
+    with page.expect_download() as download:
+        page.locator(".gg-said-here a").click()
+    assert "Вы угадали!" in Path(download.value.path()).read_text(encoding="utf-8-sig")
+    page.get_by_title("Full screen", exact=True).click()
+    page.wait_for_function("document.fullscreenElement?.matches('.gg-picture')")
+    page.get_by_title("Full screen", exact=True).click()  # a browser without a head does not mind Escape
+    page.wait_for_function("!document.fullscreenElement")
 
 
 @in_lesson(

@@ -150,7 +150,7 @@ def remark(scene: Scene) -> str:
 # How it looks: a picture of 1600 x 700
 # --------------------------------------------------------------------------------------------------
 
-LEFT, RIGHT, TOP, BOTTOM = 90, 1430, 30, 630
+LEFT, RIGHT, TOP, BOTTOM = 90, 1400, 56, 630
 MOST = 500  # dots
 COLUMNS = 10  # of the tally
 
