@@ -1118,8 +1118,9 @@ class Player(Knowledge):
         ) as error:
             why = str(error) or type(error).__name__
             raise ServerGone(
-                f"No server lets you in at {self.url} ({why}): "
-                "check the address, or run: python guessgame.py serve"
+                f"No server of this game lets you in at {self.url} ({why}): check the "
+                "address (a path ends in /), or run: python guessgame.py serve; for "
+                "a certificate of your own, set SSL_CERT_FILE."
             ) from error
         super().__init__()  # a new connection knows nothing
         self.gone = None

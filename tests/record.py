@@ -1,6 +1,6 @@
-"""Record the moving pictures of the README, from a real JupyterLab: python tests/record.py.
+"""Record the moving picture of the README, from a real JupyterLab: python tests/record.py.
 
-It writes notebooks/images/board.webp and notebooks/images/broadcast.webp, and says how large they are.
+It writes notebooks/images/board.webp, and says how large it is.
 """
 
 from __future__ import annotations
@@ -57,14 +57,6 @@ def main() -> None:
         page.wait_for_timeout(2000)  # the board comes into view
         kernel.run("server.pause = 3" + FRESH_ROUND + "rounds = board.you.rounds")
         record(page, kernel, ".gg-board", "board.webp", "board.you.rounds > rounds and not board.you.round_over")
-    with lesson("03_broadcasting") as (page, kernel):
-        kernel.run("desks.numbers['Dan'].value = 42")
-        button = page.locator("button[title='Dan guesses']")
-        button.scroll_into_view_if_needed()
-        page.wait_for_timeout(1000)
-        kernel.run("begun = server.game.rounds_begun")
-        button.click()
-        record(page, kernel, ".gg", "broadcast.webp", "server.game.rounds_begun > begun")
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def test_what_winners_needed_counts_only_the_rounds_they_won() -> None:
 async def test_a_wrong_address_says_so_and_starts_nothing(server: GameServer) -> None:
     with pytest.raises(ServerGone, match="Write the address that the projector shows"):
         await find_class()
-    with pytest.raises(ServerGone, match="No server lets you in"):
+    with pytest.raises(ServerGone, match="No server of this game lets you in"):
         await find_class("http://127.0.0.1:9/")
     assert await find_class(f" http://127.0.0.1:{server.port}/#watch") == f"ws://127.0.0.1:{server.port}/"
     started = await start_class(port=server.port)
