@@ -36,7 +36,6 @@ import asyncio
 import base64
 import hashlib
 import inspect
-import io
 import json
 import logging
 import os
@@ -641,6 +640,8 @@ class GameServer:
                     self.schedule()
         except ConnectionClosed as closed:
             why = f"close code {closed.sent.code if closed.sent else 1006}"
+        except UnicodeDecodeError:
+            await connection.close(1007)  # websockets 14 does so itself
         except Exception:
             log.exception("the game stumbled over what %r said", client)
             raise
@@ -1137,8 +1138,7 @@ class Player(Knowledge):
     async def leave(self) -> None:
         """Say goodbye and disconnect within a second. Safe to call twice."""
         if self.gone is None:
-            goodbye = self.connection.close()
-            closing = asyncio.ensure_future(goodbye)
+            closing = asyncio.ensure_future(self.connection.close())
             await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
             self.connection.transport.abort()  # does nothing if it is closed
             await asyncio.wait({closing, self.reader})
@@ -1606,9 +1606,9 @@ def add_bots_options(add: Any) -> None:
 
 def main() -> int:
     """Run the command line and return the exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    with suppress(AttributeError):
         # "?" for letters that a terminal can't show
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     options = vars(make_parser().parse_args())
     try:
         asyncio.run(options.pop("run")(**options))

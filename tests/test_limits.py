@@ -307,8 +307,10 @@ async def test_stop_does_not_wait_for_those_who_do_not_answer() -> None:
                     server.game.broadcast("x" * 2000)
                     await player.hear()
                 began = time.monotonic()
+                transports = [connection.transport for connection in server.connections.values()]
                 await server.stop()
                 assert time.monotonic() - began < 5, "the library alone would wait longer"
+                assert all(transport.is_closing() for transport in transports), "and hold on to them for half a minute"
                 assert await player.hear_goodbye() == 1001
                 await eventually(lambda: not server.connections)
         await server.server.wait_closed()  # the half handshakes are over now
