@@ -1,13 +1,13 @@
-"""Lesson 4: the three states of a game as a diagram, and a race, line by line."""
+"""Lesson 5: the three states of a game as a diagram, and a race, line by line."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import inspect
 import textwrap
 import types
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import (
@@ -258,6 +258,8 @@ class Lane:
         if was_waiting:
             return f"{self.name}'s await is over, so {self.name} goes on."
         text = self.lines[earlier - 1].strip()
+        if text.startswith("await "):
+            return f"{text} need not wait, so {self.name} keeps the turn."
         if not text.startswith(("if ", "elif ", "while ")):
             return f"{self.name} did: {text}"
         is_true = self._indent(line) > self._indent(earlier)
@@ -283,33 +285,27 @@ class Lane:
 
 
 class Contest:
-    """Let some players take turns: it's the next one's turn when one waits or is done."""
+    """Know who may go on: both, until one has begun, and then nobody else before an `await`."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self.lanes = lanes
-        self.turns = deque(lanes)
+        self.holder: Lane | None = None  # whose turn it is
+        self.order: list[str] = []
 
-    def find_next(self) -> Lane | None:
-        """Find the first who can go on, and give them the turn."""
-        for lane in self.turns:
-            if lane.can_go_on:
-                self.turns.rotate(-self.turns.index(lane))
-                return lane
-        return None
+    def may_go_on(self, lane: Lane) -> bool:
+        """Tell whether the next step can be this player's."""
+        return lane.result is None and self.holder in (None, lane)
 
-    def pass_on(self) -> str:
-        """See whose turn it is now; return a sentence if there is something to say."""
-        lane = self.turns[0]
-        if lane.result is not None:
-            self.turns.popleft()
-            return f"Now it's {self.turns[0].name}'s turn." if self.turns else ""
-        if not lane.is_waiting:
-            return ""
-        self.turns.rotate(-1)
-        other = self.turns[0]
-        if other is lane:
-            return "Nobody else is left."
-        return f"Meanwhile, it's {other.name}'s turn."
+    def is_over(self) -> bool:
+        """Tell whether both have come to an end."""
+        return all(lane.result is not None for lane in self.lanes)
+
+    def take_note(self, lane: Lane) -> None:
+        """Take note of a player's step, and of who has the turn after it."""
+        if self.order[-1:] != [lane.name]:
+            self.order.append(lane.name)
+        has_ended = lane.result is not None
+        self.holder = None if has_ended or lane.is_waiting else lane
 
     def winners(self) -> list[str]:
         """Return who has won."""
@@ -334,7 +330,7 @@ def judge_race(winners: Sequence[str], facts: Mapping[str, Any]) -> str:
 
 RACE = Markup(
     '<div class="gg-said">{said}</div><div class="gg-facts">{facts}</div>'
-    '<div class="gg-race">{lanes}</div>'
+    '<div class="gg-race">{lanes}</div><p>{records}</p>'
 )
 FACT = Markup("<span>game.{} = <b>{!r}</b></span>")
 LANE = Markup(
@@ -343,25 +339,34 @@ LANE = Markup(
 )
 CODE = Markup('<p class="{here}"><i>{mark}</i>{text}{answer}</p>')
 ANSWER = Markup("<em>{}</em>")
+RECORD = Markup("<small>{}: {}</small><br>")
 
 
-def paint_race(contest: Contest, facts: Mapping[str, Any], said: str) -> Markup:
-    """Paint what was said, the values of the game, and a column for each player."""
+def paint_race(
+    contest: Contest,
+    facts: Mapping[str, Any],
+    said: str,
+    records: Mapping[str, str] | None = None,
+) -> Markup:
+    """Paint what was said, the values of the game, a column for each player, and earlier races."""
+    newest = list((records or {}).items())[-1:-4:-1]
     return RACE.format(
         said=said,
         facts=Markup().join(FACT.format(*fact) for fact in facts.items()),
         lanes=Markup().join(paint_lane(contest, lane) for lane in contest.lanes),
+        records=Markup().join(RECORD.format(*record) for record in newest),
     )
 
 
 def paint_lane(contest: Contest, lane: Lane) -> Markup:
     """Paint the lines that one player runs: a marker stands at the one that comes next."""
-    has_turn = bool(contest.turns) and contest.turns[0] is lane
-    here, mark, state = "gg-here", "▷", "waits for a turn"
+    may_go_on = contest.may_go_on(lane)
+    here, mark, state = "gg-here", "▷", "has to wait for a turn"
+    if may_go_on:
+        here, mark, state = "gg-here gg-turn-now", "▶", "can go on"
     if lane.is_waiting:
-        mark, state = "‖", "waits at the await"
-    if has_turn:
-        here, mark, state = "gg-here gg-turn-now", "▶", "runs next"
+        mark = "‖"
+        state = "at the await" if may_go_on else "at the await, without a turn"
     lines = []
     for number, text in enumerate(lane.lines, 1):
         is_here = number == lane.line and lane.result is None
@@ -378,7 +383,7 @@ def paint_lane(contest: Contest, lane: Lane) -> Markup:
         is_alone = len(contest.winners()) == 1
         won = "gg-has-won" if is_alone else "gg-has-won gg-too-many"
     return LANE.format(
-        on="gg-on" if has_turn else "",
+        on="gg-on" if may_go_on else "",
         name=lane.name,
         won=won,
         state=state if lane.result is None else lane.result,
@@ -399,9 +404,11 @@ class Runner:
     event loop, which wakes this task when it has come; but the coroutine goes on only in its turn.
     """
 
-    def __init__(self, lane: Lane, coroutine: Coroutine[Any, Any, str]) -> None:
+    def __init__(
+        self, lane: Lane, begin: Callable[[], Coroutine[Any, Any, str]]
+    ) -> None:
         self.lane = lane
-        self.coroutine = coroutine
+        self.begin = begin
         self.turn = asyncio.Event()
 
     async def step(self) -> str:
@@ -412,6 +419,7 @@ class Runner:
 
     async def run(self) -> None:
         """Run the coroutine step by step; if this is cancelled, close it."""
+        self.coroutine = self.begin()
         try:
             while self.lane.result is None:
                 await self.turn.wait()
@@ -438,12 +446,26 @@ class Runner:
                 self.lane.can_go_on = True
 
 
+def set_off(
+    make_game: Callable[[], Any], function: Judge, *numbers: int
+) -> tuple[Any, list[Runner]]:
+    """Make a game, and a runner for each of up to two players, who guess these numbers."""
+    lines, function = with_stops(function)
+    game = make_game()
+    runners = []
+    for name, number in zip(("Ada", "Bob"), numbers):
+        begin = functools.partial(function, game, number)
+        runners.append(Runner(Lane(name, lines), begin))
+    return game, runners
+
+
 class Race(Part):
-    """Let Ada and Bob run a function at the same moment, line by line, as asyncio does.
+    """Let Ada and Bob run a function at the same moment; whoever presses is the scheduler.
 
         Race(Game, {"with the bug": judge})
 
-    The functions really run, as tasks that have one more `await` before each of their lines.
+    The functions really run, as tasks that have one more `await` before each of their lines. As in
+    asyncio, the turn can change only where one has to wait.
     """
 
     def __init__(
@@ -456,22 +478,29 @@ class Race(Part):
         self.make_game = make_game
         self.versions = versions
         self.number = number
-        self.pressed = asyncio.Event()
+        self.presses: asyncio.Queue[str] = asyncio.Queue()
+        self.records: dict[str, str] = {}
         self.picture = widgets.HTML()
-        self.next_button = self.button(
-            "Next step", self._press, icon="step-forward", button_style="primary"
-        )
+        self.step_buttons = {name: self._make_step(name) for name in ("Ada", "Bob")}
         self.again_button = self.button("From the start", self._begin, icon="refresh")
         self.choice = widgets.ToggleButtons(options=list(versions))
-        self.watched(self.choice, self._begin)
-        row = [self.next_button, self.again_button]
+        self.watched(self.choice, self._change)
+        row = [*self.step_buttons.values(), self.again_button]
         if len(versions) > 1:
             row.insert(0, self.choice)
         self.show(widgets.Box(row, layout=LINE), self.picture)
         self.run(self._play())
 
-    async def _press(self, _: Any) -> None:
-        self.pressed.set()
+    def _make_step(self, name: str) -> widgets.Button:
+        async def press(_: Any) -> None:
+            self.presses.put_nowait(name)
+
+        label = f"{name}'s step"
+        return self.button(label, press, icon="step-forward", button_style="primary")
+
+    async def _change(self, _: Any) -> None:
+        self.records.clear()
+        await self._begin(_)
 
     async def _begin(self, _: Any) -> None:
         await self.stop()
@@ -479,37 +508,193 @@ class Race(Part):
 
     async def _play(self) -> None:
         """Let both stand before their first line; from then on a press is a step."""
-        lines, function = with_stops(self.versions[self.choice.value])
-        self.game = self.make_game()
-        self.contest = Contest([Lane(name, lines) for name in ("Ada", "Bob")])
-        runners = {}
-        for lane in self.contest.lanes:
-            runners[lane] = Runner(lane, function(self.game, self.number))
-            self.run(runners[lane].run())
-            await runners[lane].step()
-            if lane.result is not None:  # there is no line to stop at
-                self.contest.turns.remove(lane)
-        said = (
-            "Both guess right at the same moment. "
-            "Ada's guess came first, so it's her turn."
-        )
-        self.pressed.clear()
-        while self.contest.turns:
+        function = self.versions[self.choice.value]
+        self.game, runners = set_off(self.make_game, function, self.number, self.number)
+        self.contest = Contest([runner.lane for runner in runners])
+        self.presses = asyncio.Queue()
+        for runner in runners:
+            self.run(runner.run())
+            await runner.step()
+        by_name = {runner.lane.name: runner for runner in runners}
+        said = "Both guess right at the same moment. You say who goes on."
+        while not self.contest.is_over():
             self._paint(said)
-            await self.pressed.wait()
-            self.pressed.clear()
-            ready = self.contest.find_next()
-            if ready is None:
-                said = "Both are waiting for something. Press again."
-            else:
-                said = await runners[ready].step()
-                said += " " + self.contest.pass_on()
+            runner = by_name[await self.presses.get()]
+            if self.contest.may_go_on(runner.lane):
+                said = await self._step(runner)
         verdict = judge_race(self.contest.winners(), find_facts(self.game))
-        self._paint(said + verdict)
+        order = " → ".join(self.contest.order)
+        self.records.pop(order, None)  # so it's the newest
+        self._paint(f"{said} {verdict}")
+        self.records[order] = verdict
+
+    async def _step(self, runner: Runner) -> str:
+        name = runner.lane.name
+        if not runner.lane.can_go_on:
+            return f"{name}'s await is not over yet. Press again."
+        said = await runner.step()
+        self.contest.take_note(runner.lane)
+        return said
 
     def _paint(self, said: str) -> None:
-        self.next_button.disabled = not self.contest.turns
-        self.picture.value = paint_race(self.contest, find_facts(self.game), said)
+        for lane in self.contest.lanes:
+            may_go_on = self.contest.may_go_on(lane)
+            self.step_buttons[lane.name].disabled = not may_go_on
+        facts = find_facts(self.game)
+        self.picture.value = paint_race(self.contest, facts, said, self.records)
+
+
+# --------------------------------------------------------------------------------------------------
+# All the races that there can be
+# --------------------------------------------------------------------------------------------------
+
+MOST_ORDERS = 200
+MOST_STEPS = 1000  # of one race
+
+
+class Endless(Exception):
+    """A race that does not come to an end."""
+
+
+async def find_ready(contest: Contest, runners: Sequence[Runner]) -> list[Runner]:
+    """Return who can take the next step, once all whose await may be over know it."""
+    lanes = [lane for lane in contest.lanes if contest.may_go_on(lane)]
+    for _ in range(20):
+        if all(lane.can_go_on for lane in lanes):
+            break
+        await asyncio.sleep(0)
+    for _ in range(200):
+        ready = [runner for runner in runners if runner.lane in lanes]
+        ready = [runner for runner in ready if runner.lane.can_go_on]
+        if ready:
+            return ready
+        await asyncio.sleep(0.01)
+    raise Endless("everybody waits, and nothing happens")
+
+
+async def run_race(
+    runners: Sequence[Runner], choices: Sequence[int]
+) -> tuple[Contest, list[tuple[int, int]]]:
+    """Run a race; wherever there is a choice, take the next one, and then always the first.
+
+    Return it, with all its choices: which was taken, and out of how many.
+    """
+    contest = Contest([runner.lane for runner in runners])
+    taken: list[tuple[int, int]] = []
+    for runner in runners:
+        await runner.step()
+    for _ in range(MOST_STEPS):
+        if contest.is_over():
+            return contest, taken
+        ready = await find_ready(contest, runners)
+        choice = 0
+        if len(ready) > 1:
+            choice = choices[len(taken)] if len(taken) < len(choices) else 0
+            taken.append((choice, len(ready)))
+        await ready[choice].step()
+        contest.take_note(ready[choice].lane)
+    raise Endless("it does not come to an end")
+
+
+def find_next_choices(taken: Sequence[tuple[int, int]]) -> list[int] | None:
+    """Return choices that have not been tried yet, as one counts: the last place first."""
+    left = list(taken)
+    while left:
+        choice, count = left.pop()
+        if choice + 1 < count:
+            return [earlier for earlier, _ in left] + [choice + 1]
+    return None
+
+
+async def race_alone(
+    make_game: Callable[[], Any],
+    function: Judge,
+    numbers: Sequence[int],
+    choices: Sequence[int] = (),
+) -> tuple[Contest, Any, list[tuple[int, int]]]:
+    """Run a race without a learner, and end its tasks."""
+    game, runners = set_off(make_game, function, *numbers)
+    tasks = [asyncio.ensure_future(runner.run()) for runner in runners]
+    try:
+        contest, taken = await run_race(runners, choices)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return contest, game, taken
+
+
+async def find_fault(make_game: Callable[[], Any], function: Judge) -> str:
+    """Try the rules, then all orders; say what is wrong, or nothing."""
+    for number, expected in ((7, "wrong"), (42, "won")):
+        contest, _, _ = await race_alone(make_game, function, [number])
+        result = contest.lanes[0].result
+        if result != expected:
+            return (
+                f"for the guess {number} it returns “{result}” instead of “{expected}”."
+            )
+    choices: list[int] | None = []
+    for _ in range(MOST_ORDERS):
+        contest, game, taken = await race_alone(
+            make_game, function, [42, 42], choices or ()
+        )
+        winners = contest.winners()
+        saved = find_facts(game).get("saved")
+        if (len(winners), saved) != (1, 1):
+            order = " → ".join(contest.order)
+            return f"winners: {len(winners)}, scores saved: {saved}, in this order: {order}."
+        choices = find_next_choices(taken)
+        if choices is None:
+            break
+    return ""
+
+
+async def check_judge(make_game: Callable[[], Any], function: Judge) -> None:
+    """Print whether a function judges two right guesses well, in whatever order they take turns."""
+    try:
+        fault = await find_fault(make_game, function)
+    except (Endless, ValueError) as error:
+        fault = f"{error}."
+    if fault:
+        print(f"not yet: {fault}")
+    else:
+        print("well done! In every order there is one winner, and one score is saved.")
+
+
+# --------------------------------------------------------------------------------------------------
+# Races over the network
+# --------------------------------------------------------------------------------------------------
+
+
+async def race_often(times: int = 100) -> dict[str, float]:
+    """Let Ada and Bob send right guesses at the same moment; count who wins.
+
+    They take turns going first.
+    """
+    results = {"Ada alone": 0.0, "Bob alone": 0.0, "both": 0.0}
+    server = GameServer(port=0, pause=None)
+    async with server:
+        ada, bob = Player(server.url, "Ada"), Player(server.url, "Bob")
+        async with ada, bob:
+            for number in range(times):
+                pair = [ada, bob] if number % 2 else [bob, ada]
+                results[await race_once(server, pair)] += 1
+    return results
+
+
+async def race_once(server: GameServer, players: Sequence[Player]) -> str:
+    """Let two players send right guesses at the same moment; return who has won."""
+    secret = server.game.round.secret
+    guesses = [player.guess(secret) for player in players]
+    replies = await asyncio.gather(*guesses)
+    winners = []
+    for player, reply in zip(players, replies):
+        if reply == YOU_WON.russian:
+            winners.append(player.name)
+    server.new_round()
+    for player in players:  # all have heard of the new round
+        await player.ask({"scores": True})
+    return "both" if len(winners) == 2 else f"{winners[0]} alone"
 
 
 @no_type_check
