@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Any, AsyncIterator, Callable, Iterator
@@ -20,13 +21,15 @@ import test_conversations
 from conftest import (
     NEW_GAME,
     PATIENCE,
+    PROJECT,
     SECRET,
     eventually,
     need,
     pass_time,
+    started,
     wire,
 )
-from guessgame import YOU_WON, Player
+from guessgame import YOU_WON, Player, ServerGone
 
 redis = pytest.importorskip("redis", reason="the lesson on doors says how to get it")
 
@@ -81,8 +84,10 @@ def broker() -> Iterator[Redis]:
 async def house(broker: Redis, **options: Any) -> AsyncIterator[tuple[Judge, Door, Door]]:
     """Open two doors, and wait until they know their judge."""
     options = {"draw": lambda low, high: SECRET, "pause": 0.05, **options}
-    async with Judge(broker=broker.url, **options) as judge:
-        async with Door(broker=broker.url, port=0) as door, Door(broker=broker.url, port=0) as other:
+    judge = Judge(broker=broker.url, **options)
+    door, other = (Door(broker=broker.url, port=0) for _ in range(2))
+    async with judge:
+        async with door, other:
             await eventually(lambda: door.judge == other.judge == judge.channel)
             yield judge, door, other
 
@@ -135,6 +140,139 @@ async def test_of_a_hundred_races_through_two_doors_each_has_one_winner(broker: 
                 assert replies.count(YOU_WON.russian) == 1
                 assert ann.wins + bob.wins == race + 1
                 judge.new_round()
+
+
+# Deaths
+
+
+@contextlib.asynccontextmanager
+async def program(broker: Redis, *arguments: str) -> AsyncIterator[tuple[Any, str]]:
+    """Run a judge or a door as a program; yield its process, and what it says first."""
+    command = [sys.executable, "-m", "kit.doors", *arguments]
+    environment = {**os.environ, "REDIS_URL": broker.url}
+    async with started(*command, cwd=PROJECT / "notebooks", env=environment) as process:
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
+        yield process, line.decode().strip()
+
+
+async def join_through(urls: list[str], name: str, key: str) -> Player:
+    """Join through any of these doors, as soon as one lets us in."""
+    for url in itertools.cycle(urls):
+        player = Player(url, name, key=key)
+        try:
+            await player.join()
+        except ServerGone:
+            await asyncio.sleep(0.1)
+        else:
+            break
+    return player
+
+
+async def win(player: Player) -> None:
+    """Guess until the number is found."""
+    low, high, reply = 1, 100, ""
+    while reply != YOU_WON.russian:
+        number = (low + high) // 2
+        reply = await player.guess(number)  # type: ignore[assignment]
+        low, high = (number + 1, high) if reply == "Меньше" else (low, number - 1)
+
+
+async def test_programs_die_and_players_come_back(broker: Redis) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        judge, said = await stack.enter_async_context(program(broker, "judge", "--pause", "0"))
+        assert said == "judge"
+        door, url = await stack.enter_async_context(program(broker, "door", "0"))
+        _, other_url = await stack.enter_async_context(program(broker, "door", "0"))
+        urls = [url, other_url]
+        bob = await join_through(urls[1:], "Bob", "K7QZ2MXW")
+        ann = await join_through(urls[:1], "Ann", KEY)
+        await win(ann)
+        was = ann.client_id
+
+        door.kill()
+        await asyncio.wait_for(asyncio.shield(ann.reader), PATIENCE)
+        ann = await join_through(urls, "Ann", KEY)
+        assert (ann.url, ann.client_id, ann.wins) == (other_url, was, 1)
+        assert bob.gone is None, "who came through another door has noticed nothing"
+        await win(bob)
+
+        judge.kill()
+        for player in (ann, bob):
+            await asyncio.wait_for(asyncio.shield(player.reader), PATIENCE)
+            assert "1013" in str(player.gone)
+        await stack.enter_async_context(program(broker, "judge", "--pause", "0"))
+        ann = await join_through(urls[1:], "Ann", KEY)
+        assert (ann.name, ann.wins) == ("Ann", 0), "the scores are lost"
+        await win(ann)
+        await ann.leave()
+
+
+class Regular:
+    """Somebody who plays on and on, through whatever door is open, and counts what they are told."""
+
+    def __init__(self, name: str, urls: list[str]) -> None:
+        self.name = name
+        self.urls = urls
+        self.replies = 0
+        self.wins = 0
+
+    async def play(self) -> None:
+        for url in itertools.cycle(self.urls):
+            with contextlib.suppress(ServerGone):
+                async with Player(url, self.name, key=f"{self.name}-{self.name}") as player:
+                    await self.stay(player)
+            await asyncio.sleep(0.05)
+
+    async def stay(self, player: Player) -> None:
+        while True:
+            await player.wait_until(lambda: not player.round_over)
+            self.wins += await player.guess(SECRET) == YOU_WON.russian
+            self.replies += 1
+
+
+async def kill_the_broker(broker: Redis, judge: Judge, door: Door) -> None:
+    broker.kill()
+    await asyncio.sleep(2)
+    broker.start()
+
+
+async def let_the_broker_stand_still(broker: Redis, judge: Judge, door: Door) -> None:
+    broker.signal(signal.SIGSTOP)
+    await asyncio.sleep(kit_broker.LIFE + 1)
+    broker.signal(signal.SIGCONT)
+
+
+async def kill_a_door(broker: Redis, judge: Judge, door: Door) -> None:
+    for connection in list(door.connections.values()):
+        connection.transport.abort()
+    await door.stop()
+
+
+async def stop_the_judge_for_a_while(broker: Redis, judge: Judge, door: Door) -> None:
+    await judge.stop()
+    await judge.start()
+
+
+@pytest.mark.parametrize(
+    "disturb", [kill_the_broker, let_the_broker_stand_still, kill_a_door, stop_the_judge_for_a_while]
+)
+async def test_under_play_all_go_on_and_no_round_has_two_winners(broker: Redis, disturb: Callable[..., Any]) -> None:
+    async with house(broker, pause=0.02) as (judge, door, other):
+        regulars = [Regular(name, [door.url, other.url]) for name in ("Anna", "Boris", "Clara", "Dora")]
+        playing = [asyncio.ensure_future(regular.play()) for regular in regulars]
+        await eventually(lambda: all(regular.replies > 5 for regular in regulars))
+        await disturb(broker, judge, door)
+        before = [regular.replies for regular in regulars]
+        await eventually(lambda: all(regular.replies > old + 5 for regular, old in zip(regulars, before)))
+        for task in playing:
+            task.cancel()
+        await asyncio.wait(playing)
+        rounds = [entry[0] for entry in judge.history if entry[-1] == YOU_WON.russian]
+        assert len(rounds) == len(set(rounds)), "one winner a round"
+        assert sum(regular.wins for regular in regulars) <= len(rounds)
+
+
+# The same promises as one server
 
 
 class TwoDoors:

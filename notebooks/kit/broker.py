@@ -34,7 +34,9 @@ LIFE = 3  # seconds for which one is good
 
 
 class Member(GameServer):
-    """A server with a channel of its own. A subclass says what it does with what it hears.
+    """A server with a channel of its own, in a house: those of one house play one game.
+
+    A subclass says what it does with what it hears.
 
     hear(by, letter)   called with what somebody has published for us, and their channel
     beat()             a coroutine that shows again and again that we are alive
@@ -157,11 +159,14 @@ HOW_TO_GET_REDIS = (
 )
 # Redis ends when the notebook does, however that happens; but it doesn't hear when you interrupt a cell.
 GUARD = """
-import subprocess, sys
-program = subprocess.Popen(sys.argv[1:])
-sys.stdin.read()
+import shutil, subprocess, sys
+folder, *command = sys.argv[1:]
+program = subprocess.Popen(command)
+is_killed = sys.stdin.read()
 program.kill()
 program.wait()
+if not is_killed:
+    shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -171,33 +176,40 @@ class Program:
     Raises LookupError, with a sentence for the learner, where none is installed.
     """
 
+    is_running = False
+
     def __init__(self) -> None:
         self.path = find_program()
-        self.folder = tempfile.TemporaryDirectory(prefix="redis")
-        self.url = f"unix://{self.folder.name}/socket"
+        self.folder = tempfile.mkdtemp(prefix="redis")
+        self.url = f"unix://{self.folder}/socket"
 
-    async def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self) -> None:
+        """Start it; wait_for(url) waits until it answers."""
         options = {
             "--port": "0",
-            "--unixsocket": f"{self.folder.name}/socket",
-            "--dir": self.folder.name,
+            "--unixsocket": f"{self.folder}/socket",
+            "--dir": self.folder,
             "--save": "",
         }
         words = [word for option in options.items() for word in option]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", GUARD, self.path, *words],
+            [sys.executable, "-c", GUARD, self.folder, self.path, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        await wait_for(self.url)
+        self.is_running = True
 
     def kill(self) -> None:
-        """End it without a warning. It is safe to call this twice."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.wait()
+        """End it without a warning. It can be started again."""
+        if self.is_running:
+            self.is_running = False
+            self.process.communicate(b"killed")
+
+    def end(self) -> None:
+        """End it for good, whether it runs or not."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def find_program() -> str:
@@ -243,7 +255,7 @@ class Channel:
     def publish(self, text: str) -> asyncio.Future[int]:
         """Publish a text. Whoever awaits the result learns how many hear it."""
         publishing: Any = self.broker.publish(self.name, text)
-        result = asyncio.ensure_future(publishing)
+        result: asyncio.Future[int] = asyncio.ensure_future(publishing)
         result.add_done_callback(lambda done: done.cancelled() or done.exception())
         return result
 

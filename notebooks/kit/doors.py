@@ -6,9 +6,8 @@ and hands on what players say. The judge has the one Game, and no port. In `note
     python -m kit.doors judge --high 1000
     python -m kit.doors door 8765 --host 0.0.0.0
 
-REDIS_URL says where Redis is. A second judge waits until the first is gone. Players who may
-have missed something are sent away with close code 1013: they come back by their keys,
-through any door. What is lost when
+REDIS_URL says where Redis is. A second judge waits until the first is gone. Who may have missed
+something is sent away with close code 1013, and comes back by the key. What is lost when
 
     a door dies     nothing, for players with a key and a win
     Redis dies      what was on its way; nothing else, for players with a key and a win
@@ -17,7 +16,6 @@ through any door. What is lost when
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from contextlib import suppress
 from typing import Any, Iterable
@@ -131,11 +129,15 @@ async def main() -> None:
     """Run a judge or a door until Ctrl-C."""
     parser = Parser("kit.doors", usage=__doc__)
     parser.add_argument("role", choices=["judge", "door"])
-    parser.add_argument("port", nargs="?", type=int, default=argparse.SUPPRESS)
+    parser.add_argument("at", metavar="port", nargs="?", type=int)
     add_serve_options(parser.add_argument)
     options = vars(parser.parse_args())
     role = options.pop("role")
-    member = Door(**options) if role == "door" else Judge(**options)
+    at = options.pop("at")
+    if at is not None:
+        options["port"] = at
+    make: Any = Door if role == "door" else Judge
+    member = make(**options)
     log_from_a_thread()
     async with member:
         where = member.url if role == "door" else role
