@@ -84,6 +84,7 @@ def test_a_scene_learns_from_messages_alone() -> None:
     assert (scene.found, scene.winner, scene.countdown) == (None, None, None)
     hear_so(you, 41, "Меньше")
     you.ask_for({"guess": 42})
+    scene.typed = 42
     for message in ("Новая игра началась!", "Вы угадали!"):
         you.hear(message)
         scene.hear(message)
@@ -97,10 +98,12 @@ async def test_the_board_shows_every_player_by_name_and_strategy(board: Board) -
     names = read(board, "lines")
     assert names[names.index("You") :] == ["You", "by hand", "Ada", "bisection", "Bob", "counting"]
     assert read(board, "replies").count("one of: 1–100") == 3
-    assert read(board, "head") == ["Round 1: who finds the number from 1 to 100?", "Nobody knows anything yet."]
+    assert read(board, "head") == [
+        "Round 1: who finds the number?", "3", "players", "Nobody knows anything yet.",
+    ]  # fmt: skip
     await board.you.guess(SECRET - 1)
     await board.you.guess(SECRET + 1)
-    assert read(board, "head")[1] == "You are one guess away!"
+    assert read(board, "head")[-1] == "You are one guess away!"
 
 
 async def test_the_fewest_guesses_of_the_day_are_remembered(board: Board, server: GameServer) -> None:
@@ -109,8 +112,44 @@ async def test_the_fewest_guesses_of_the_day_are_remembered(board: Board, server
             await board.bots[1].guess(number)
         await board.bots[1].wait_until(lambda: not board.bots[1].round_over)
     await eventually(lambda: board.you.rounds == 3 and not board.you.round_over)
-    assert read(board, "head")[1].endswith("Fewest guesses today: 1, by Bob.")
+    assert read(board, "head")[-1].endswith("Fewest guesses today: 1, by Bob.")
     assert read(board, "replies")[-2:] == ["3", "best: 1"]
+
+
+async def test_a_win_freezes_while_a_line_grows_from_the_server_to_every_row(board: Board, server: GameServer) -> None:
+    board.paint()
+    assert board.lines.value.count('class="gg-ray') == 3
+    assert "fan" not in variables(board.sheet.value, "gg-board")
+    server.pause = 60
+    await board.bots[0].guess(SECRET)
+    await eventually(lambda: board.scene.winner is not None)
+    board.paint()
+    found = variables(board.sheet.value, "gg-board")
+    assert (found["fan"], found["freeze"]) == ("block", "1.0s")
+    assert "thick" in variables(board.sheet.value, "gg-ray1"), "the winner is told something else"
+    assert ".gg-ray0{" not in board.sheet.value
+    board.delay_slider.value = 0
+    board.paint()
+    assert "freeze" not in variables(board.sheet.value, "gg-board"), "there is no time to freeze"
+
+
+async def test_a_bet_is_counted_until_another_one_is_made(server: GameServer) -> None:
+    board = await Board(server, bet="Bob").start([bisection, counting])
+    assert (board.bet.value, board.bet.options) == ("Bob", ("", "Ada", "Bob"))
+    assert read(board, "bets") == []
+    assert variables(board.sheet.value, "gg-seat2") == {"bet": '"♥ "'}
+    for rounds, bot in enumerate((1, 0, 1), 1):
+        await board.bots[bot].guess(SECRET)
+        await eventually(lambda: board.you.rounds == rounds and not board.you.round_over)  # noqa: B023
+        await board.bots[bot].wait_until(lambda: not board.bots[bot].round_over)  # noqa: B023
+    assert read(board, "bets") == ["2 of 3 right"]
+    await board.add(counting)
+    assert (board.scene.bet, board.bet.options) == ("Bob", ("", "Ada", "Bob", "Cleo"))
+    board.bet.value = "Cleo"
+    await eventually(lambda: board.scene.bet == "Cleo" and not board.scene.bets)
+    board.remove_button.click()
+    await eventually(lambda: board.bet.value == board.scene.bet == "")
+    await board.stop()
 
 
 async def test_people_from_elsewhere_have_a_row_and_what_they_are_called_is_only_text(
@@ -130,7 +169,7 @@ async def test_people_from_elsewhere_have_a_row_and_what_they_are_called_is_only
         assert "<b>" not in board.news.value
         server.new_round()
         await eventually(lambda: board.scene.winner is None)
-        assert read(board, "head")[0] == "Round 2: who finds the number from 1 to 100?"
+        assert read(board, "head")[0] == "Round 2: who finds the number?"
     await eventually(lambda: len(server.clients) == 3)
     assert len(board.scene.seats(server.clients.values())) == 3
 
@@ -152,7 +191,7 @@ async def test_one_guess_is_one_guess_by_the_next_bot_in_turn(board: Board, serv
         await eventually(lambda: [bot.guesses for bot in board.bots] == expected)  # noqa: B023
     shown = read(board, "replies")
     assert shown[-8:] == ["25", "Меньше ▶", "go right: 26–49", "0", "1", "Меньше ▶", "go right: 2–100", "0"]
-    assert read(board, "head")[1] == "Closest: Ada, with 24 numbers to choose from."
+    assert read(board, "head")[-1] == "Closest: Ada, with 24 numbers to choose from."
     server.pause = 60
     await board.you.guess(SECRET)
     board.step_button.click()
@@ -249,8 +288,8 @@ async def test_an_error_is_shown_beside_the_controls_until_the_next_click(board:
     board.delay_slider.value = 2
     await eventually(lambda: board.note.value == "")
     board.add_button.click()
-    await eventually(lambda: "No server lets you in" in board.note.value)
-    with pytest.raises(ServerGone, match="No server lets you in"):
+    await eventually(lambda: "No server of this game lets you in" in board.note.value)
+    with pytest.raises(ServerGone, match="No server of this game lets you in"):
         await Board(server).start([])
 
 

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, broadcast
 from conftest import NEW_GAME, SECRET, WELCOME, eventually, texts, wire
 from guessgame import GameServer, Message
 from kit import Part, end_lesson
-from kit.desks import Desks, Hall, Story, is_reply, paint_column, paint_sky
+from kit.desks import Desks, Halls, Story, is_reply, paint_column, paint_sky
 
 THREE = ["Ada", "Bob", "Cleo"]
 WON = '"Игрок Cleo угадал число 42!"'
@@ -256,12 +256,12 @@ async def test_a_guess_after_the_server_has_stopped_is_explained(desks: Desks, s
 
 
 def test_a_part_is_a_widget() -> None:
-    for kind in (Desks, Hall):
+    for kind in (Desks, Halls):
         assert issubclass(kind, Part)
         assert issubclass(kind, widgets.Widget)
 
 
-# The hall
+# The halls
 
 
 async def in_a_loop(connections: Sequence[ServerConnection], message: str) -> None:
@@ -269,53 +269,64 @@ async def in_a_loop(connections: Sequence[ServerConnection], message: str) -> No
         await connection.send(message)
 
 
+async def all_at_once(connections: Sequence[ServerConnection], message: str) -> None:
+    sendings = [connection.send(message) for connection in connections]
+    await asyncio.gather(*sendings)
+
+
 async def without_waiting(connections: Sequence[ServerConnection], message: str) -> None:
     broadcast(connections, message)
 
 
-async def test_a_loop_gets_stuck_at_bob() -> None:
-    hall = Hall(in_a_loop)
-    assert "Press the button, and watch the bars." in texts(hall.picture.value)
+async def test_no_answer_is_in_sight_before_the_button_is_pressed() -> None:
+    halls = Halls(in_a_loop, all_at_once, without_waiting)
+    shown = texts(halls.picture.value)
+    assert [text for text in shown if "_" in text] == ["in_a_loop", "all_at_once", "without_waiting"]
+    assert shown.count("Nothing was sent yet.") == 3
+    assert shown.count("0 kB") == 3
+
+
+async def test_three_halls_side_by_side_and_only_those_who_wait_for_nobody_get_through() -> None:
+    halls = Halls(in_a_loop, all_at_once, without_waiting)
+    trials = [hall.trial for hall in halls.halls]
     for _ in range(2):
-        hall.start_button.click()
-        await eventually(lambda: "has been on its way for" in hall.picture.value)
-        await eventually(lambda: "■ Given up: message" in hall.picture.value)
-        await eventually(lambda: not hall.tasks)
-        heard = hall.trial.heard
-        assert heard["Bob"] == 0
-        assert 0 < heard["Cleo"] == heard["Dan"] == heard["Ada"] - 1 < 100
+        halls.start_button.click()
+        await eventually(lambda: halls.picture.value.count("has been on its way for") == 2)
+        await eventually(lambda: halls.picture.value.count("■ Given up: message") == 2)
+        await eventually(lambda: not halls.tasks)
+        assert "✓ All 200 were sent in" in halls.picture.value
+        trials = [hall.trial for hall in halls.halls]
+        assert [trial.heard["Bob"] for trial in trials] == [0] * 3
+        loop, gathered, sent = (trial.heard for trial in trials)
+        assert 0 < loop["Cleo"] == loop["Dan"] == loop["Ada"] - 1 < 100
+        assert 0 < gathered["Ada"] == gathered["Cleo"] == gathered["Dan"] < 100
+        assert list(sent.values()) == [200, 0, 200, 200]
+        assert trials[2].pile > 500_000
+    assert halls.note.value == ""
 
 
 async def test_a_second_press_starts_again() -> None:
-    hall = Hall(without_waiting)
+    halls = Halls(without_waiting)
     for _ in range(2):
-        hall.start_button.click()
-        await eventually(lambda: 0 < hall.trial.heard["Ada"] < 100)
-    await eventually(lambda: "✓ All 200 messages were sent" in hall.picture.value)
-    await eventually(lambda: not hall.tasks)
-    assert list(hall.trial.heard.values()) == [200, 0, 200, 200]
-    assert hall.note.value == ""
+        halls.start_button.click()
+        await eventually(lambda: 0 < halls.halls[0].trial.heard["Ada"] < 100)
+    await eventually(lambda: "✓ All 200 were sent" in halls.picture.value)
+    await eventually(lambda: not halls.tasks)
+    assert list(halls.halls[0].trial.heard.values()) == [200, 0, 200, 200]
+    assert halls.note.value == ""
 
 
-async def test_a_broadcast_reaches_those_who_read_whatever_bob_does() -> None:
-    hall = Hall(without_waiting)
-    hall.start_button.click()
-    await eventually(lambda: "✓ All 200 messages were sent" in hall.picture.value)
-    await eventually(lambda: not hall.tasks)
-    assert list(hall.trial.heard.values()) == [200, 0, 200, 200]
-    assert hall.trial.pile > 500_000
-
-
-async def test_a_hall_says_what_is_wrong_with_a_broadcast_and_can_be_left() -> None:
+async def test_halls_say_what_is_wrong_with_a_broadcast_and_can_be_left() -> None:
     async def wrong(connections: Sequence[ServerConnection], message: str) -> None:
         raise ValueError("not like this")
 
-    hall = Hall(wrong)
-    hall.start_button.click()
-    await eventually(lambda: "ValueError: not like this" in hall.note.value)
-    await eventually(lambda: not hall.tasks)
+    halls = Halls(wrong)
+    halls.start_button.click()
+    await eventually(lambda: "ValueError: not like this" in halls.note.value)
+    await eventually(lambda: not halls.tasks)
+    [hall] = halls.halls
     hall.send_to_all = in_a_loop
-    hall.start_button.click()
+    halls.start_button.click()
     await eventually(lambda: hall.trial.heard["Ada"] > 0)
-    await hall.end()
-    assert not hall.tasks
+    await halls.end()
+    assert not halls.tasks

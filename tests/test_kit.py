@@ -140,6 +140,8 @@ async def test_buttons_can_come_from_a_list() -> None:
 def test_the_address_for_a_class_has_a_code_only_with_segno(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segno", None)
     assert texts(join_card("http://192.168.1.20:8765/<").children[1].value) == ["http://192.168.1.20:8765/&lt;"]
+    for page in ("http://192.168.1.20:8765/", "https://game.example/class/"):
+        assert f'<a href="{page}" target="_blank"' in join_card(page).children[1].value
     code = SimpleNamespace(svg_inline=lambda **options: "<svg></svg>")
     monkeypatch.setitem(sys.modules, "segno", SimpleNamespace(make=lambda content, error: code))
     assert "<svg></svg>" in join_card("http://192.168.1.20:8765/").children[1].value

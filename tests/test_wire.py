@@ -1,22 +1,37 @@
-"""The frames of lesson 2, and what a server hears and says, of lesson 8."""
+"""The frames of lesson 2, and what a server hears and says, of lesson 9."""
 
 from __future__ import annotations
 
 import asyncio
 import html
 import json
-import re
 from typing import Any, AsyncIterator
 
 import pytest
 
 from conftest import SECRET, WELCOME, eventually, texts, wire
 from guessgame import Client, GameServer, Player, ServerGone
-from kit import end_lesson
-from kit.wire import Frame, Minutes, Overheard, OverheardServer, Stream, Wiretap, paint_frame, piece_of_page
+from kit import end_lesson, open_line
+from kit.wire import (
+    Frame,
+    Minutes,
+    Overheard,
+    OverheardServer,
+    Stream,
+    Unmask,
+    Wiretap,
+    combine,
+    new_key,
+    paint_bits,
+    paint_frame,
+    print_with_meaning,
+    read_frame,
+)
 
 HANDSHAKE = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
 SENT = bytes.fromhex("818d 01020304 7a2064716472702621223631 7c")
+GUESS = b'{"guess": 50}'
+MASK = bytes.fromhex("01020304")
 LONG = bytes([0b10000001, 127, *(70_000).to_bytes(8, "big")]) + b"x" * 70_000
 
 
@@ -68,6 +83,65 @@ def test_what_a_frame_says_is_explained(from_client: bool, text: str, meaning: s
     frame = Frame(from_client, bytes([0b10000001, len(content)]), b"", b"", content)
     assert frame.meaning == meaning
     assert "<b>" not in texts(paint_frame(frame))
+
+
+# By hand
+
+
+def test_a_mask_put_on_twice_is_off_again() -> None:
+    assert combine(b"abcde", b"\0\0\0\0") == b"abcde"
+    masked = combine(GUESS, MASK)
+    assert masked[:2].hex() == "7a20"
+    assert combine(masked, MASK) == GUESS
+
+
+def test_three_rows_of_bits_combine_to_a_letter() -> None:
+    shown = [html.unescape(text) for text in texts(paint_bits(0x7A, 0x01))]
+    assert shown == [
+        *("a byte that travelled", "7a", *"01111010"),
+        *("its byte of the mask", "01", *"00000001"),
+        *("1 where they differ", "7b", *"01111011", "=", "{"),
+    ]
+    assert paint_bits(0x7A, 0x01).count("gg-differs") == 6 * 3, "where there is a 1 below, the column is lit"
+
+
+async def test_each_masked_byte_that_is_pressed_becomes_a_letter() -> None:
+    unmask = Unmask(MASK, combine(GUESS, MASK))
+    assert [button.description for button in unmask.buttons][:4] == ["7a", "20", "64", "71"]
+    assert "Press a byte." in texts(unmask.bits.value)
+    for button in unmask.buttons:
+        button.click()
+    await eventually(lambda: "".join(button.description for button in unmask.buttons) == '{"guess":␣50}')
+    assert texts(unmask.bits.value)[-1] == "}"
+
+
+async def test_frames_are_read_by_hand_one_after_the_other(server: GameServer) -> None:
+    reader, writer = await open_line(server.port)
+    lines = ["GET /?name=Anna HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {new_key()}", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+
+    async def read() -> list[str]:
+        shown = await read_frame(reader)
+        return [html.unescape(text) for text in texts(shown.children[1].value)]
+
+    welcome, introduced, nothing = await read(), await read(), await read()
+    assert welcome[:6] == ["server → client", "first byte", "81", "1", "000", "0001"]
+    assert WELCOME in welcome[-2]
+    assert "Anna" in introduced[-2]
+    assert nothing == ["No frame: nothing more has arrived. Go back to step 1."]
+    head = bytes([0b10000001, 0b10000000 + len(GUESS)])
+    writer.write(head + MASK + combine(GUESS, MASK))
+    assert '"Больше"' in await read()
+    writer.write(bytes([0b10000001, len(GUESS)]) + GUESS)
+    assert "1002 incorrect masking" in await read()
+    assert await read() == nothing
+
+
+def test_a_message_is_printed_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    print_with_meaning('"Больше"')
+    assert capsys.readouterr().out == '"Больше"\n    More: YOUR number is the bigger one, so go down.\n'
 
 
 @pytest.fixture
@@ -262,19 +336,3 @@ async def test_what_was_overheard_is_shown_the_newest_on_top_and_escaped(open_se
         assert '<p class="gg-python"><b>server → Python' in shown.picture.value
         assert "<i>" not in shown.picture.value
     await eventually(lambda: "(gone)" in shown.picture.value)
-
-
-def test_the_script_of_the_page_is_shown_in_five_pieces() -> None:
-    titles = ["Connect", "Hear", "Send", "Show", "Come back"]
-    pieces = [piece_of_page(number).data for number in range(1, 6)]
-    for number, (title, piece) in enumerate(zip(titles, pieces), 1):
-        assert piece.startswith(f"```js\n// {number}. {title}: ")
-        assert piece.endswith("}\n```")
-        assert piece.count("```") == 2
-        assert len(re.findall(r"(?m)^// \d\. ", piece)) == 1
-    assert "What to press" not in pieces[4]
-    some = piece_of_page(2, "hear", "hearSentence").data
-    assert re.findall(r"function (\w+)", some) == ["hear", "hearSentence"]
-    assert some.startswith("```js\n// 2. Hear: ")
-    with pytest.raises(ValueError, match="the pieces are 1 to 5"):
-        piece_of_page(6)

@@ -19,12 +19,16 @@ import collections
 import contextlib
 import functools
 import importlib
+import importlib.util
+import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Iterable, Sequence, TypeVar
+from typing import Any, Callable, Coroutine, Iterable, Protocol, Sequence, TypeVar
+from urllib.parse import quote
 
 import ipywidgets as widgets
+from IPython.display import IFrame
 from markupsafe import Markup
 
 HERE = Path(__file__).resolve().parent
@@ -343,6 +347,86 @@ def picture(markup: str) -> widgets.VBox:
     return widgets.VBox([widgets.HTML(STYLE), widgets.HTML(markup)]).add_class("gg")
 
 
+# --------------------------------------------------------------------------------------------------
+# Addresses: where a browser finds a server, also when Jupyter runs on another machine
+# --------------------------------------------------------------------------------------------------
+
+PROXY = "jupyter_server_proxy"
+LINK = Markup('<a href="{0}" target="_blank">{0}</a>')
+CARD = Markup('<div class="gg-join"><b>{}</b><div>{}</div></div>')
+CARD_LINK = Markup('<a href="{0}" target="_blank" style="color: inherit">{0}</a>')
+NO_PROXY = (
+    "This notebook runs on a hub, and your browser can't reach the server there yet. "
+    "Run %pip install jupyter-server-proxy in a cell. "
+    "Then open the Hub Control Panel, stop your own server and start it again."
+)
+
+
+class Reachable(Protocol):
+    """A server, whoever wrote it."""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+
+    @property
+    def pages(self) -> list[str]:
+        """The addresses at which browsers in its network find it."""
+
+
+def find_hub() -> str:
+    """Return the address of this notebook's own place on a hub; "" if there is no hub."""
+    for name in ("JUPYTERHUB_PUBLIC_URL", "JUPYTERHUB_SERVICE_PREFIX"):
+        place = os.environ.get(name)
+        if place:
+            return place.rstrip("/")
+    return ""
+
+
+def has_proxy() -> bool:
+    """Whether jupyter-server-proxy, which lets browsers through to a port, is installed."""
+    return importlib.util.find_spec(PROXY) is not None
+
+
+def find_page(server: Reachable) -> str:
+    """Return the address at which the browser that shows this notebook finds a server's page.
+
+    On a hub it leads through jupyter-server-proxy. If that is missing there, no address works: "".
+    """
+    hub = find_hub()
+    if hub:
+        return f"{hub}/proxy/{server.port}/" if has_proxy() else ""
+    if server.pages:
+        return server.pages[0]
+    return f"http://127.0.0.1:{server.port}/"
+
+
+def page_links(server: Reachable) -> widgets.VBox:
+    """Show the addresses of a server's page as links to click on, or say why there are none."""
+    return picture(Markup("<p>{}</p>").format(paint_links(server)))
+
+
+def paint_links(server: Reachable) -> Markup:
+    """Paint the addresses of a server's page, or say why there are none."""
+    page = find_page(server)
+    if not page:
+        return Markup.escape(NO_PROXY)
+    pages = [page]
+    if not find_hub():
+        pages += server.pages[1:]
+    return Markup(" ").join(map(LINK.format, pages))
+
+
+def page_frame(server: Reachable, width: Any = 400, height: int = 560) -> IFrame:
+    """Show a server's page in a frame, or say there why it can't be shown."""
+    page = find_page(server)
+    if not page:
+        page = f"data:text/plain;charset=utf-8,{quote(NO_PROXY)}"
+    make: Any = IFrame
+    frame: IFrame = make(page, width, height)
+    return frame
+
+
 def join_card(page: str) -> widgets.VBox:
     """Show the address of the game for the last row of a hall; with a QR code, if segno is installed."""
     code = ""
@@ -351,8 +435,7 @@ def join_card(page: str) -> widgets.VBox:
         code = segno.make(page, error="m").svg_inline(
             border=4, light="#fff", omitsize=True
         )
-    card = Markup('<div class="gg-join"><b>{}</b><div>{}</div></div>')
-    return picture(card.format(page, Markup(code)))
+    return picture(CARD.format(CARD_LINK.format(page), Markup(code)))
 
 
 # --------------------------------------------------------------------------------------------------

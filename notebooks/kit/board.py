@@ -64,6 +64,7 @@ NAMES = (
     "Leo",
 )
 CROWD = 12  # with more rows than that, nothing glides
+FREEZE = 1.0  # seconds for which a win freezes, while its news travel to every row
 QUICK = 0.2  # seconds between guesses; what jumps faster than it glides never arrives
 
 
@@ -98,10 +99,15 @@ class Scene:
     told           what the others were told then
     heard, news    the last messages to the learner: all of them, and the announcements
     fewest         for each player: guesses that a win took
+    typed          the last number that the learner has typed
+    bet, bets      whom the learner bets on; for each round since then, whether that was right
     """
 
-    def __init__(self, you: Knowledge) -> None:
+    def __init__(self, you: Knowledge, bet: str = "") -> None:
         self.you = you
+        self.bet = bet
+        self.bets: list[bool] = []
+        self.typed: int | None = None
         self.bots: list[Bot] = []
         self.turn = 0
         self.found: int | None = None
@@ -124,17 +130,24 @@ class Scene:
             self.countdown = fields["countdown"]
         if sentence is NEW_GAME:
             self.found = self.winner = self.countdown = None
-        elif sentence is YOU_WON and isinstance(self.you.asked, int):
-            self.found = self.you.asked
+        elif sentence is YOU_WON:
+            asked = self.you.asked  # None, if the new game came in between
+            self.found = asked if isinstance(asked, int) else self.typed
             self.winner = self.you.client_id
         elif sentence is SOMEBODY_WON:
             self.found = int(gaps["number"])
             self.told = message
         elif "wins" in fields and "you" not in fields:
             self.winner = fields["client_id"]
+            self.settle(fields.get("name"))
         is_news = sentence in (WELCOME, NEW_GAME, YOU_WON, SOMEBODY_WON)
         if is_news or "wins" in fields:
             self.news.appendleft(message)
+
+    def settle(self, winner: str | None) -> None:
+        """See who has won the bet."""
+        if self.bet:
+            self.bets.append(winner == self.bet)
 
     def count(self, player: Knowledge, message: Message) -> None:
         """Count the guesses of a player in each round, by what this player was told."""
@@ -202,17 +215,19 @@ HEAD = Markup(
     '<div class="gg-head {mood}"><b>{title}</b>'
     '<div class="gg-count">{count}</div><div>{below}</div></div>'
 )
+HEADS = Markup('{} <span style="font-size:18px">{}</span>')
 
 
 def paint_head(scene: Scene, seats: Sequence[Seat], round_number: int) -> Markup:
     """Paint what is going on, in large letters."""
-    count = "" if scene.countdown is None else f"{scene.countdown}…"
+    count = f"{scene.countdown}…"
+    if scene.countdown is None:
+        count = HEADS.format(len(seats), "player" if len(seats) == 1 else "players")
     winners = [seat.name for seat in seats if scene.has_won(seat)]
     name = winners[0] if winners else "Somebody"
     mood = ""
     if scene.found is None:
-        low, high = scene.you.range
-        title = f"Round {round_number}: who finds the number from {low} to {high}?"
+        title = f"Round {round_number}: who finds the number?"
         below = f"{say_who_is_close(scene)} {scene.record}"
     elif scene.winner == scene.you.client_id:
         mood = "gg-yours"
@@ -233,6 +248,13 @@ def paint_gone() -> Markup:
         below="Run the cells again, from the top.",
         count="",
     )
+
+
+def paint_bets(scene: Scene) -> str:
+    """Say how often the learner's bet was right."""
+    if not scene.bets:
+        return ""
+    return f"{sum(scene.bets)} of {len(scene.bets)} right"
 
 
 def say_who_is_close(scene: Scene) -> str:
@@ -267,8 +289,11 @@ WAYS: dict[Sentence | None, str] = {LESS: "go right", MORE: "go left"}
 
 LINES = Markup(
     '<div class="gg-rows"><div class="gg-row gg-axis"><div>player</div>'
-    '<div class="gg-line">{numbers}<i></i></div></div>{rows}</div>'
+    '<div class="gg-line">{numbers}<i></i></div></div>{rows}'
+    '<svg class="gg-fan" viewBox="0 0 100 {count}" preserveAspectRatio="none">'
+    "<g>{rays}</g></svg></div>"
 )
+RAY = Markup('<line class="gg-ray{place}" x1="40" y1="-0.5" x2="100" y2="{place}.5"/>')
 NUMBER = Markup('<span style="left:{place}">{number}</span>')
 ROW = Markup(
     '<div class="gg-row gg-seat{place}" style="--c:{colour}">'
@@ -314,7 +339,13 @@ def paint_lines(seats: Sequence[Seat], scale: Scale) -> Markup:
         )
         for place, seat in enumerate(seats)
     ]
-    return LINES.format(numbers=Markup().join(numbers), rows=Markup().join(rows))
+    rays = [RAY.format(place=place) for place in range(len(seats))]
+    return LINES.format(
+        numbers=Markup().join(numbers),
+        rows=Markup().join(rows),
+        count=max(1, len(seats)),
+        rays=Markup().join(rays),
+    )
 
 
 def paint_sheet(
@@ -333,8 +364,9 @@ def paint_sheet(
         everywhere.update(secret=scale.place(secret), dots='""')
     if scene.found is not None:
         everywhere.update(place_what_was_found(scene.found, scale))
+        everywhere["fan"] = "block"
         if glides:
-            everywhere["told"] = "gg-told"
+            everywhere.update(told="gg-told", freeze=f"{FREEZE}s")
     sheet = [write_rule(".gg-board", everywhere)]
     for place, seat in enumerate(seats):
         look: dict[str, object] = {}
@@ -347,6 +379,9 @@ def paint_sheet(
             look.update(next='"▸ "', row="var(--jp-layout-color2)")
         if scene.has_won(seat):
             look.update(WINNER)
+            sheet.append(write_rule(f".gg-ray{place}", WINNERS_RAY))
+        if scene.bet and seat.name == scene.bet:
+            look["bet"] = '"♥ "'
         sheet.append(write_rule(f".gg-seat{place}", look))
     return f"<style>{''.join(sheet)}</style>"
 
@@ -361,6 +396,9 @@ WINNER = {
     "stays": "sticky",
     "told": "none",
 }
+
+
+WINNERS_RAY: dict[str, object] = {"ray": "#1f8a46", "thick": 8}
 
 
 def place_what_was_found(number: int, scale: Scale) -> dict[str, object]:
@@ -396,6 +434,38 @@ def write_rule(selector: str, variables: dict[str, object]) -> str:
     settings = [f"--{name}:{value}" for name, value in variables.items()]
     return f"{selector}{{{';'.join(settings)}}}"
 
+
+# A win freezes: lines grow from the server to every row, and only then the bars move.
+LOOK = f"""<style>
+.gg-board .gg-rows {{ position: relative; }}
+.gg-board .gg-line i {{ transition-delay: var(--freeze, 0s); }}
+.gg-board .gg-row {{ animation-delay: calc(var(--freeze, 0s) * 0.8); }}
+.gg-board .gg-name::before {{ content: var(--next, "") var(--bet, ""); }}
+.gg-fan {{ display: var(--fan, none); position: absolute; z-index: 4; left: 0; top: 27px; width: 100%;
+    height: calc(100% - 27px); overflow: visible; pointer-events: none;
+    animation: gg-fade {FREEZE + 1.2}s forwards; }}
+.gg-fan g {{ transform-origin: 40px -0.5px; animation: gg-grow {FREEZE * 0.8}s ease-in; }}
+.gg-fan line {{ stroke: var(--ray, #c2570c); stroke-width: var(--thick, 3px); vector-effect: non-scaling-stroke; }}
+@keyframes gg-grow {{ from {{ transform: scale(0); }} }}
+@keyframes gg-fade {{ 70% {{ opacity: 1; }} to {{ opacity: 0; }} }}
+.gg.gg-board input {{ scroll-margin: 440px 0 150px; }} /* brought into view, they bring the board along */
+.gg.gg-board:fullscreen {{ --h: clamp(43px, calc((100vh - 320px) / var(--rows, 6) - 3px), 92px); }}
+.gg-legend {{ display: flex; flex-wrap: wrap; gap: 0 18px; height: 24px; line-height: 24px; overflow: hidden;
+    font-size: 15px; white-space: nowrap; }}
+.gg-legend i {{ display: inline-block; width: 34px; height: 14px; vertical-align: -2px; border-radius: 3px;
+    background: #2f6fde; }}
+@container (max-width: 700px) {{
+  .gg-board .gg-head {{ padding: 2px 12px; }}
+  .gg-board .gg-answer {{ height: 26px; }}
+  .gg-legend {{ gap: 0 12px; font-size: 13px; }}
+}}
+</style>"""
+LEGEND = (
+    '<div class="gg-legend"><span><i></i> it can be here</span>'
+    "<span><b>┃</b> last guess</span>"
+    "<span>▶ <b>Меньше</b>: less, go right</span>"
+    "<span>◀ <b>Больше</b>: more, go left</span></div>"
+)
 
 # --------------------------------------------------------------------------------------
 # How it looks: what stands right of the lines, and below
@@ -493,18 +563,18 @@ def pixels(width: int) -> dict[str, str]:
 class Board(Part):
     """Show bots playing on a server, with controls and a seat for the learner.
 
-        board = await Board(server).start([bisection, lucky])
+        board = await Board(server, bet="Ada").start([bisection, lucky])
         board
 
     Every player on it, the learner too, is a client with a connection of its own: the board shows what they
     heard. Only the secret number, the count of the rounds, and who else is here come from the server itself.
     """
 
-    def __init__(self, server: GameServer) -> None:
+    def __init__(self, server: GameServer, bet: str = "") -> None:
         super().__init__("board")
         self.server = server
         self.you = Player(server.url, on_message=self._hear)
-        self.scene = Scene(self.you)
+        self.scene = Scene(self.you, bet)
         self.bots = self.scene.bots
         self.playing: dict[Bot, asyncio.Task[None]] = {}
         self.running = False
@@ -516,9 +586,11 @@ class Board(Part):
         self.answer = widgets.HTML(ANSWER.format(INVITATION))
         self.news = widgets.HTML()
         self.show(
+            widgets.HTML(LOOK),
             self.head,
             self.sheet,
             widgets.Box([self.lines, self.replies]).add_class("gg-players"),
+            widgets.HTML(LEGEND),
             self._make_seat(),
             self.answer,
             self._make_steering(),
@@ -578,11 +650,23 @@ class Board(Part):
             layout=pixels(100),
         )
         self.more = widgets.ToggleButton(
-            description="More", icon="sliders", layout=pixels(110)
+            description="More", icon="sliders", layout=pixels(108)
         )
         self.watched(self.more, self._fold)
         full_screen = widgets.HTML(FULL_SCREEN)
-        return line_up(self.start_button, self.step_button, self.more, full_screen)
+        self.bet = widgets.Dropdown(
+            description="My bet", style=NARROW, layout=pixels(155)
+        )
+        self.watched(self.bet, self._bet)
+        self.bets = widgets.HTML(layout=pixels(95))
+        return line_up(
+            self.start_button,
+            self.step_button,
+            self.more,
+            full_screen,
+            self.bet,
+            self.bets,
+        )
 
     def _make_fold(self) -> widgets.VBox:
         """Make what is seldom used, and can be folded away."""
@@ -612,7 +696,8 @@ class Board(Part):
         await self._seat(self.you, itertools.chain(["You"], numbered("You", 2)))
         self.your_name.value = self.you.name
         for strategy in strategies:
-            await self.add(strategy)
+            await self._seat_bot(strategy)
+        self._offer_bets()
         self.paint()
         self.run(self._keep_painting())
         return self
@@ -625,13 +710,25 @@ class Board(Part):
 
     async def add(self, strategy: Choose = bisection) -> Bot:
         """Seat one more bot; it plays at once if the others do."""
+        bot = await self._seat_bot(strategy)
+        self._offer_bets()
+        if self.running:
+            self._let_play(bot)
+        return bot
+
+    async def _seat_bot(self, strategy: Choose) -> Bot:
         bot = Bot(self.server.url, strategy, delay=self.delay_slider.value)
         bot.on_message = functools.partial(self.scene.count, bot)
         await self._seat(bot, self.names)
         self.bots.append(bot)
-        if self.running:
-            self._let_play(bot)
         return bot
+
+    def _offer_bets(self) -> None:
+        """Let the learner bet on any bot that is here."""
+        bet = self.scene.bet
+        names = [bot.name or "?" for bot in self.bots]
+        self.bet.options = ["", *names]
+        self.bet.value = bet if bet in names else ""
 
     async def stop(self) -> None:
         """Let everybody leave, and stop painting. Safe to call twice."""
@@ -706,6 +803,7 @@ class Board(Part):
             if bot in self.playing:
                 self.playing.pop(bot).cancel()
             await bot.leave()
+            self._offer_bets()
 
     async def _set_delay(self, _: Any) -> None:
         for bot in self.bots:
@@ -713,6 +811,11 @@ class Board(Part):
         if self.running:
             self._interrupt()  # a bot that naps would not notice
             self.play()
+
+    async def _bet(self, _: Any) -> None:
+        if self.bet.value != self.scene.bet:
+            self.scene.bet = self.bet.value
+            self.scene.bets.clear()
 
     async def _fold(self, _: Any) -> None:
         self.folded.layout.display = "flex" if self.more.value else "none"
@@ -737,6 +840,7 @@ class Board(Part):
         except ValueError:
             self._answer(NO_NUMBER.format(typed))
             return
+        self.scene.typed = number
         reply = await self.you.guess(number)
         said = Markup("<b>{}</b>: {}").format(number, paint_message(reply))
         self._answer(said)
@@ -771,6 +875,7 @@ class Board(Part):
         )
         self.lines.value = paint_lines(seats, Scale(*self.you.range))
         self.replies.value = paint_replies(scene, seats)
+        self.bets.value = paint_bets(scene)
         head = paint_head(scene, seats, game.rounds_begun)
         self.head.value = paint_gone() if self.you.gone else head
         self.news.value = NEWS.format(Markup().join(map(paint_message, scene.news)))

@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -35,7 +36,21 @@ from guessgame import (
     lucky,
 )
 
-from . import LINE, Live, Part, bars, join_card, lesson, picture, start_lesson
+from . import (
+    LINE,
+    LINK,
+    NO_PROXY,
+    Live,
+    Part,
+    bars,
+    find_hub,
+    find_page,
+    has_proxy,
+    join_card,
+    lesson,
+    picture,
+    start_lesson,
+)
 
 # --------------------------------------------------------------------------------------------------
 # What a server remembers of a class, and what follows from it
@@ -185,51 +200,104 @@ async def find_class(page: str = "") -> str:
 
     Raises ServerGone if nobody answers there. It starts nothing.
     """
-    address = page.strip().partition("#")[0].replace("http", "ws", 1)
-    if not address:
+    page = page.strip().partition("#")[0]
+    if not page:
         if not lesson.servers:
             raise ServerGone("Write the address that the projector shows as `page`.")
         return lesson.servers[0].url
+    address = page.replace("http", "ws", 1)
+    through_proxy = re.search(r"/proxy/(\d+)/", page)
+    if find_hub() and through_proxy:
+        # The proxy asks who one is. On the hub's own machine, a program needs no proxy.
+        address = f"ws://127.0.0.1:{through_proxy[1]}/"
     async with Player(address):
         return address
 
 
 ADVICE = Markup("<p>{}</p>")
-LINK = Markup('For the projector: <a href="{0}#watch" target="_blank">{0}#watch</a>')
-ON_A_HUB = Markup(
-    'On this hub you find the game <a href="{0}" target="_blank">at this link</a>; '
-    "pupils with an account add <code>/hub/user-redirect/proxy/{1}/</code> to the hub's address."
+PROJECTOR = Markup(
+    'For the projector: <a href="{0}#watch" target="_blank">{0}#watch</a>'
 )
-NO_PAGE = Markup('<div class="gg-join"><b>http://?????:{}/</b></div>')
-NOBODY_ELSE = (
+ON_A_HUB = Markup(
+    'You play <a href="{0}" target="_blank">at this link</a>. The address above is for '
+    "everybody who has an account, if all notebooks of the hub run on one machine."
+)
+IF_NOT = Markup("If that doesn't open: {}")
+ONLY_YOURS = (
+    "The address in large letters there lets only you in: let the class see this card."
+)
+NO_ADDRESS = Markup('<div class="gg-join"><b>{}</b></div>')
+NO_OTHER_MACHINE = (
     'No other machine can reach it. For a class, start the server with host="0.0.0.0".'
 )
 LOOK_IT_UP = (
     "This computer's address is unknown here: you find it in its network settings, "
     "and four numbers like 192.168.1.20 stand in for the question marks."
 )
+DOTS = "In place of the dots, write the beginning of your hub's address."
+
+
+def find_class_page(server: GameServer) -> str:
+    """Return the address that a whole class can use, or "" if this notebook doesn't know it.
+
+    On a hub, it leads each user through the proxy of their own, to the one machine that they all share.
+    Its beginning is "…" unless the hub says what it is called.
+    """
+    if not find_hub():
+        return server.pages[0] if server.pages else ""
+    if not has_proxy():
+        return ""
+    hub = os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL")
+    if not hub:
+        base = os.environ.get("JUPYTERHUB_BASE_URL", "/")
+        hub = f"…{base}hub/"
+    return f"{hub}user-redirect/proxy/{server.port}/"
+
+
+def make_card(server: GameServer) -> widgets.VBox:
+    """Show the address of a class in large letters, as far as it is known."""
+    page = find_class_page(server)
+    if page.startswith("http"):
+        return join_card(page)
+    if find_hub():
+        return picture(NO_ADDRESS.format(page))
+    return picture(NO_ADDRESS.format(f"http://?????:{server.port}/"))
 
 
 def advise(server: GameServer) -> list[str]:
     """Say what else one has to know about the address of a class."""
-    first, *others = server.pages or [""]
-    told: list[str] = []
-    if "127.0.0.1" in first:
-        told.append(NOBODY_ELSE)
-    if not first:
-        told.append(LOOK_IT_UP)
-    if others:
-        told.append(f"If that doesn't open: {' or '.join(others)}")
+    told = advise_on_a_hub(server) if find_hub() else advise_at_home(server)
     if server.port != PORT:
         told.append(
             f"Another program has port {PORT}, so after a restart look here again."
         )
-    hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-    if hub:
-        link = f"{hub}proxy/{server.port}/"
-        told.append(ON_A_HUB.format(link, server.port))
-    elif first:
-        told.append(LINK.format(first))
+    return told
+
+
+def advise_on_a_hub(server: GameServer) -> list[str]:
+    """Say how to get through the hub."""
+    if not has_proxy():
+        return [NO_PROXY]
+    page = find_page(server)
+    told: list[str] = [ON_A_HUB.format(page)]
+    if find_class_page(server).startswith("…"):
+        told.append(DOTS)
+    told += [PROJECTOR.format(page), ONLY_YOURS]
+    return told
+
+
+def advise_at_home(server: GameServer) -> list[str]:
+    """Say who can reach a server, and what else to try."""
+    first, *others = server.pages or [""]
+    told: list[str] = []
+    if "127.0.0.1" in first:
+        told.append(NO_OTHER_MACHINE)
+    if first:
+        told.append(PROJECTOR.format(first))
+    else:
+        told.append(LOOK_IT_UP)
+    if others:
+        told.append(IF_NOT.format(Markup(" or ").join(map(LINK.format, others))))
     return told
 
 
@@ -249,9 +317,7 @@ class JoinCard(Part):
 
     def paint(self) -> None:
         """Show the address, and what there is to say about it."""
-        pages = self.server.pages
-        nowhere = picture(NO_PAGE.format(self.server.port))
-        card = join_card(pages[0]) if pages else nowhere
+        card = make_card(self.server)
         lines = map(ADVICE.format, advise(self.server))
         advice = widgets.HTML(Markup().join(lines))
         content = [card, advice]

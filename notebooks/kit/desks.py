@@ -28,7 +28,7 @@ from guessgame import (
     recognise,
 )
 
-from . import LINE, PAINTS_PER_SECOND, Part, bars, lesson, meaning
+from . import LINE, PAINTS_PER_SECOND, Part, lesson, meaning
 
 SLEEPER = "Bob"
 BEAT = 0.6  # seconds from one flight to the next one; in the style sheet each takes as long
@@ -168,6 +168,7 @@ def find_series(message: Message) -> str:
 # How it looks
 # --------------------------------------------------------------------------------------------------
 
+DESKS_LOOK = "<style>.gg-desks .gg-inbox { height: 216px; }</style>"
 TOLD = Markup('<div class="gg-told"><p>{}</p><p>{}</p></div>')
 SKY = Markup('<div class="gg-sky" data-when="{}">{}</div>')
 PILL = Markup('<span class="gg-{}-flies">{} {}</span>')
@@ -330,7 +331,9 @@ class Desks(Part):
         desks = widgets.GridBox([self._arrange_desk(name) for name in names])
         desks.layout.grid_template_columns = f"repeat({len(names)}, minmax(0, 1fr))"
         desks.layout.grid_gap = "8px"
-        self.show(controls, self.told, server, self.sky, desks)
+        look = widgets.HTML(DESKS_LOOK)
+        self.add_class("gg-desks")
+        self.show(look, self.told, server, self.sky, desks, controls)
 
     def _arrange_desk(self, name: str) -> widgets.VBox:
         guess = widgets.HBox([self.numbers[name], self.buttons[name]])
@@ -477,10 +480,11 @@ def set_buffers(transport: Any, size: int) -> None:
 # Halls: ways to send to all, while somebody never reads
 # --------------------------------------------------------------------------------------------------
 
-BUFFER = (
-    150_000  # bytes that the operating system stores for one end of a connection, about
-)
+BUFFER = 150_000  # bytes that the operating system stores for one end of a line, about
 PACE = 0.012  # seconds between two messages
+MESSAGES = 200
+PATIENCE = 2.0  # seconds
+LISTENERS = ("Ada", SLEEPER, "Cleo", "Dan")
 Broadcast = Callable[[Sequence[ServerConnection], str], Coroutine[Any, Any, None]]
 
 
@@ -498,10 +502,10 @@ class Trial:
     outcome    how it has ended, or ""
     """
 
-    messages: int
-    patience: float
+    messages: int = MESSAGES
+    patience: float = PATIENCE
     heard: dict[str, int] = dataclasses.field(
-        default_factory=lambda: dict.fromkeys(("Ada", SLEEPER, "Cleo", "Dan"), 0)
+        default_factory=lambda: dict.fromkeys(LISTENERS, 0)
     )
     number: int = 0
     began: float = 0.0
@@ -511,14 +515,12 @@ class Trial:
 
     def give_up(self) -> None:
         """End, because a message has been on its way for too long."""
-        self.outcome = f"■ Given up: message {self.number} didn't get through within {self.patience:g} seconds."
+        self.outcome = f"■ Given up: message {self.number} is stuck."
 
     def succeed(self, now: float) -> None:
         """End, because all messages were sent."""
         seconds = now - self.began
-        self.outcome = (
-            f"✓ All {self.messages} messages were sent in {seconds:.1f} seconds."
-        )
+        self.outcome = f"✓ All {self.messages} were sent in {seconds:.1f} s."
 
     def is_heard(self) -> bool:
         """Tell whether all who read have read everything."""
@@ -526,18 +528,50 @@ class Trial:
         return min(counts) == self.messages
 
 
-def paint_trial(trial: Trial, now: float) -> Markup:
+LOOK = """<style>
+.gg-halls { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; }
+.gg-hall-of-one { padding: 4px 10px 8px; border-radius: 8px; border: 2px solid var(--jp-border-color1, #bbb); }
+.gg-hall-of-one h4 { margin: 2px 0; font: 700 17px/1.3 var(--jp-code-font-family, monospace); }
+.gg-hall-of-one p { margin: 0; font-variant-numeric: tabular-nums; }
+.gg-hall-of-one .gg-outcome { height: 44px; line-height: 22px; font-size: 17px; overflow: hidden; }
+.gg-hall-of-one .gg-heard { display: grid; grid-template-columns: 62px 1fr 42px; gap: 0 4px; align-items: center;
+    height: 30px; font-size: 17px; }
+.gg-heard > div { height: 20px; border-radius: 3px; background: var(--jp-layout-color3, #ddd); overflow: hidden; }
+.gg-heard i { display: block; height: 100%; background: #2f6fde; }
+.gg-heard b { text-align: right; }
+@container (max-width: 700px) {
+  .gg-hall-of-one { padding: 4px 6px; }
+  .gg-hall-of-one h4 { font-size: 14px; }
+  .gg-hall-of-one .gg-outcome { font-size: 15px; }
+}
+</style>"""
+HALL = Markup(
+    '<div class="gg-hall-of-one"><h4>{title}</h4><p class="gg-outcome">{sentence}</p>'
+    "{rows}<p>on the server, for {sleeper}:<br><b>{pile:,.0f} kB</b></p></div>"
+)
+HEARD = Markup(
+    '<div class="gg-heard"><span>{name}</span>'
+    '<div><i style="width:{percent:.1f}%"></i></div><b>{count}</b></div>'
+)
+
+
+def paint_trial(title: str, trial: Trial, now: float) -> Markup:
     """Paint how far a trial has got: a sentence, and a bar for each listener."""
-    waits = "Waiting for {}, in the memory of the server: <b>{:,.0f} kB</b>"
-    below = Markup(waits).format(SLEEPER, trial.pile / 1000)
-    counts: dict[str, float] = {
-        f"{name}, asleep" if name == SLEEPER else name: count
+    rows = [
+        HEARD.format(
+            name=f"{name} zZ" if name == SLEEPER else name,
+            percent=100 * count / trial.messages,
+            count=count,
+        )
         for name, count in trial.heard.items()
-    }
-    painted = bars(counts, f"of {trial.messages}", trial.messages)
-    sentence = tell_trial(trial, now)
-    layout = Markup('<div class="gg-clock">{}</div>{}<p>{}</p>')
-    return layout.format(sentence, painted, below)
+    ]
+    return HALL.format(
+        title=title,
+        sentence=tell_trial(trial, now),
+        rows=Markup().join(rows),
+        sleeper=SLEEPER,
+        pile=trial.pile / 1000,
+    )
 
 
 def tell_trial(trial: Trial, now: float) -> str:
@@ -545,43 +579,38 @@ def tell_trial(trial: Trial, now: float) -> str:
     if trial.outcome:
         return trial.outcome
     if not trial.number:
-        return "Press the button, and watch the bars."
-    seconds = f"{now - trial.began:.1f} s: message {trial.number}"
+        return "Nothing was sent yet."
     waited = now - trial.sent
     if waited < 0.3:
-        return f"{seconds} is on its way."
-    return Markup("{} <b>has been on its way for {:.1f} s</b>.").format(seconds, waited)
+        return f"Message {trial.number} is on its way."
+    stuck = Markup("Message {} has been on its way for <b>{:.1f} s</b>.")
+    return stuck.format(trial.number, waited)
 
 
-class Hall(Part):
-    """Try out a way to send to all: four listeners, of whom Bob never reads, hear messages of 10 kB.
+class Hall:
+    """One way to send to all, with a server and four listeners of its own; one of them never reads.
 
-        Hall(in_a_loop)
-
-    The bars grow while the messages arrive. It gives up when one message has been on its way for `patience` seconds.
+    `run` starts a task that goes on beside everything else.
     """
 
     def __init__(
-        self, send_to_all: Broadcast, messages: int = 200, patience: float = 2.0
+        self,
+        send_to_all: Broadcast,
+        run: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
     ) -> None:
-        super().__init__(f"hall for {send_to_all.__name__}")
         self.send_to_all = send_to_all
-        self.trial = Trial(messages, patience)
+        self.title = send_to_all.__name__
+        self.run = run
+        self.clock = asyncio.get_running_loop().time
+        self.trial = Trial()
         self.connections: list[ServerConnection] = []
         self.helpers: list[asyncio.Task[Any]] = []
-        self.picture = widgets.HTML()
-        start = f"Send {messages} messages"
-        self.start_button = self.button(start, self._start, icon="play")
-        self.start_button.layout.width = "200px"
-        self.show(self.start_button, self.picture)
-        self.paint()
 
-    async def _start(self, _: Any) -> None:
+    async def hold(self) -> None:
         """Open the hall, seat the listeners, send, and close it again."""
-        await self.stop()
-        self.trial = Trial(self.trial.messages, self.trial.patience)
+        self.trial = Trial()
         self.connections = []
-        self.helpers = [self.run(self._keep_painting())]
+        self.helpers = []
         opening = serve(
             self._welcome, "127.0.0.1", 0, compression=None, close_timeout=0
         )
@@ -596,7 +625,6 @@ class Hall(Part):
                     connection.transport.abort()
                 for helper in self.helpers:
                     helper.cancel()
-                self.paint()
 
     async def _welcome(self, connection: ServerConnection) -> None:
         set_buffers(connection.transport, BUFFER)
@@ -624,10 +652,10 @@ class Hall(Part):
     async def _send_all(self) -> None:
         """Send the messages, one after the other, until one does not get through in time."""
         trial = self.trial
-        trial.began = self.loop.time()
+        trial.began = self.clock()
         for number in range(1, trial.messages + 1):
             trial.number = number
-            trial.sent = self.loop.time()
+            trial.sent = self.clock()
             sending = self.run(self.send_to_all(self.connections, "x" * 10_000))
             self.helpers.append(sending)
             await asyncio.wait({sending}, timeout=trial.patience)
@@ -638,20 +666,47 @@ class Hall(Part):
             sending.result()  # raises what went wrong, if anything did
             await asyncio.sleep(PACE)
         end = trial.sent + trial.patience
-        while not trial.is_heard() and self.loop.time() < end:
+        while not trial.is_heard() and self.clock() < end:
             await asyncio.sleep(0.01)  # the last ones are still on their way
-        trial.succeed(self.loop.time())
+        trial.succeed(self.clock())
 
     def _weigh(self) -> None:
-        names = [*self.trial.heard]
-        line = self.connections[names.index(SLEEPER)].transport
+        line = self.connections[LISTENERS.index(SLEEPER)].transport
         self.trial.pile = line.get_write_buffer_size()
 
-    async def _keep_painting(self) -> None:
-        while True:
+
+class Halls(Part):
+    """Try out several ways to send to all at the same time, side by side.
+
+        Halls(in_a_loop, all_at_once, without_waiting)
+
+    Each way is used in a hall of its own. There, a server sends messages of 10 kB to four listeners, and Bob never
+    reads. The bars say how many each listener has read. A way gives up when a message has been stuck for two seconds.
+    """
+
+    def __init__(self, *ways: Broadcast) -> None:
+        super().__init__("halls")
+        self.halls = [Hall(way, self.run) for way in ways]
+        self.picture = widgets.HTML()
+        start = f"Send {MESSAGES} messages"
+        self.start_button = self.button(start, self._start, icon="play")
+        self.start_button.layout.width = "200px"
+        self.show(widgets.HTML(LOOK), self.start_button, self.picture)
+        self.paint()
+
+    async def _start(self, _: Any) -> None:
+        """Hold all trials at the same time, and show them."""
+        await self.stop()
+        running = {self.run(hall.hold()) for hall in self.halls}
+        while running:
             self.paint()
-            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+            beat = 1 / PAINTS_PER_SECOND
+            _, running = await asyncio.wait(running, timeout=beat)
+        self.paint()
 
     def paint(self) -> None:
         """Bring what is shown up to date."""
-        self.picture.value = paint_trial(self.trial, self.loop.time())
+        now = self.loop.time()
+        painted = [paint_trial(hall.title, hall.trial, now) for hall in self.halls]
+        layout = Markup('<div class="gg-halls">{}</div>')
+        self.picture.value = layout.format(Markup().join(painted))

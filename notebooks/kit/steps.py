@@ -14,7 +14,6 @@ import itertools
 import json
 import linecache
 import logging
-import os
 import re
 import sys
 import threading
@@ -61,7 +60,17 @@ from guessgame import (
     show_page,
 )
 
-from . import LINE, PAINTS_PER_SECOND, Action, Part, lesson, meaning, picture
+from . import (
+    LINE,
+    PAINTS_PER_SECOND,
+    Action,
+    Part,
+    lesson,
+    meaning,
+    page_frame,
+    paint_links,
+    picture,
+)
 
 PATIENCE = 2.0  # seconds that a client waits to hear something
 GRACE = 1.0  # seconds for what should happen at once: a set that changes, a goodbye
@@ -1052,10 +1061,6 @@ with_page: dict[str, Any] = {
     "close_timeout": GRACE,
 }
 
-FRAME = Markup(
-    '<iframe src="{}" width="100%" height="480" title="The page of your server"></iframe>'
-)
-LINK = Markup('<a href="{0}" target="_blank">{0}</a>')
 BOT = Markup("<p><b>{name}</b><span>{did}</span><span>{knows}</span></p>")
 PLAYING = Markup(
     '<p>{pages}</p><p>{here} at the table. <span class="gg-trouble">{trouble}</span></p>'
@@ -1080,7 +1085,8 @@ class OwnServer(Part):
             self._make_button("A bot joins", self._add_bot),
             self._make_button("A bot leaves", self._remove_bot),
         ]
-        frame = widgets.HTML(FRAME.format(where_browsers_find(self)))
+        page: Any = page_frame(self, "100%", 480)
+        frame = widgets.HTML(page._repr_html_())
         frame.layout.flex = "0 0 400px"
         self.picture = widgets.HTML()
         self.picture.layout.flex = "1 1 auto"
@@ -1133,7 +1139,7 @@ class OwnServer(Part):
         for number, bot in enumerate(self.bots, 1):
             rows += paint_bot(f"Bot {number}, {bot.strategy.__name__}", bot)
         return PLAYING.format(
-            pages=Markup(" ").join(LINK.format(page) for page in self.pages),
+            pages=paint_links(self),
             here=f"{len(self.clients)} players"
             if len(self.clients) != 1
             else "1 player",
@@ -1159,14 +1165,6 @@ def find_pages(server: Server) -> list[str]:
     host, port, *_ = next(iter(server.sockets)).getsockname()
     hosts = find_addresses() if host == "0.0.0.0" else [host]
     return [f"http://{host}:{port}/" for host in hosts]
-
-
-def where_browsers_find(part: OwnServer) -> str:
-    """Return the address for the browser that shows the notebook."""
-    hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-    if hub:
-        return f"{hub}proxy/{part.port}/"
-    return f"http://127.0.0.1:{part.port}/"
 
 
 async def keep(serving: Awaitable[Server]) -> OwnServer:

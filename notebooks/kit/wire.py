@@ -1,23 +1,25 @@
-"""What lessons 2 and 8 show: the frames that travel, and what a server hears and says."""
+"""What lessons 2 and 9 show: the frames that travel, and what a server hears and says."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import re
+import secrets
 import time
 from typing import Any, NamedTuple
 
 import ipywidgets as widgets
-from IPython.display import Markdown
 from markupsafe import Markup
 
-from guessgame import PAGE, Client, GameServer, Message, encode
+from guessgame import Client, GameServer, Message, encode
 
-from . import Live, label, meaning
+from . import LINE, Live, Part, label, meaning, picture
 
 # --------------------------------------------------------------------------------------------------
 # Frames: what is known of them
@@ -31,6 +33,7 @@ KINDS = {
     9: "ping",
     10: "pong",
 }
+KEEP_AWAKE = ("ping", "pong")
 MORE_LENGTH = {
     126: 2,
     127: 8,
@@ -65,8 +68,7 @@ class Frame:
         """The content without its mask, as a person reads it."""
         clear = self.content
         if self.mask:
-            masked = enumerate(self.content)
-            clear = bytes(byte ^ self.mask[index % 4] for index, byte in masked)
+            clear = combine(self.content, self.mask)
         if self.kind == "goodbye":
             code = int.from_bytes(clear[:2], "big")
             reason = clear[2:].decode(errors="replace")
@@ -88,6 +90,14 @@ class Frame:
             return ""
         asked = [key for key in REQUESTS if key in message]
         return " ".join(REQUESTS[key].format(message[key]) for key in asked)
+
+
+def combine(content: bytes, mask: bytes) -> bytes:
+    """Combine each byte with one of the four of a mask, in turn. Done twice, it gives the content back."""
+    combined = bytearray()
+    for index, byte in enumerate(content):
+        combined.append(byte ^ mask[index % 4])
+    return bytes(combined)
 
 
 class Stream:
@@ -226,12 +236,137 @@ def paint_content(frame: Frame) -> Markup:
 
 
 # --------------------------------------------------------------------------------------------------
+# By hand: a key, a frame that is read, a mask that is taken off
+# --------------------------------------------------------------------------------------------------
+
+
+def new_key() -> str:
+    """Make up the key of a handshake: sixteen random bytes, written as letters and digits."""
+    return base64.b64encode(secrets.token_bytes(16)).decode()
+
+
+def print_with_meaning(words: str | bytes) -> None:
+    """Print a message of the server, and below it what it means."""
+    print(words)
+    print("   ", meaning(json.loads(words)))
+
+
+async def read_frame(reader: asyncio.StreamReader) -> widgets.VBox:
+    """Read the next frame of the server, and show its parts; if none comes within a second, say so."""
+    try:
+        frame = await asyncio.wait_for(take_frame(reader), timeout=1)
+    except (asyncio.TimeoutError, asyncio.IncompleteReadError):
+        return picture("<p>No frame: nothing more has arrived. Go back to step 1.</p>")
+    return picture(paint_frame(frame))
+
+
+async def take_frame(reader: asyncio.StreamReader) -> Frame:
+    """Read the bytes of the next frame of the server that carries a message, or a goodbye."""
+    stream = Stream(False)
+    stream.is_handshake = False
+    frames: list[Frame] = []
+    while not frames:
+        arrived = stream.feed(await reader.readexactly(1))
+        frames = [frame for frame in arrived if frame.kind not in KEEP_AWAKE]
+    return frames[0]
+
+
+BITS = Markup(
+    "<tr><td>{title}</td><td><code>{value:02x}</code></td>{bits}<td>{says}</td></tr>"
+)
+BIT = Markup('<td class="{kind}">{bit}</td>')
+UNMASK_LOOK = """<style>
+.gg-bits { height: 150px; }
+.gg .gg-bits table { border-collapse: collapse; font-size: 20px; line-height: 1.4; margin: 0; }
+.gg .gg-bits td { padding: 2px 9px; border: 0; text-align: left; color: inherit; background: none; }
+.gg .gg-bits td:first-child { font-size: 17px; padding-left: 0; }
+.gg-bits code { padding: 0 8px; font-size: 20px; background: none; color: inherit; }
+.gg .gg-bits td.gg-differs { font-weight: 700; background: #ffe9a8; color: #111; }
+.gg-bits tr:last-child td { border-top: 3px solid currentColor; font-weight: 700; }
+.gg-bits big { font: 700 30px/1 var(--jp-code-font-family, monospace); }
+</style>"""
+
+
+def paint_bits(masked: int, mask: int) -> Markup:
+    """Paint three rows of bits: two bytes, and a 1 wherever these differ."""
+    clear = masked ^ mask
+    letter = Markup("= <big>{}</big>").format(show_letter(clear))
+    rows = (
+        ("a byte that travelled", masked, ""),
+        ("its byte of the mask", mask, ""),
+        ("1 where they differ", clear, letter),
+    )
+    painted = [
+        BITS.format(title=title, value=value, bits=paint_row(value, clear), says=says)
+        for title, value, says in rows
+    ]
+    return Markup("<table>{}</table>").format(Markup().join(painted))
+
+
+def paint_row(value: int, differs: int) -> Markup:
+    """Paint the eight bits of a byte; those where two bytes differ are lit."""
+    bits = zip(f"{value:08b}", f"{differs:08b}")
+    cells = [
+        BIT.format(kind="gg-differs" if lit == "1" else "", bit=bit)
+        for bit, lit in bits
+    ]
+    return Markup().join(cells)
+
+
+def show_letter(byte: int) -> str:
+    """Show a byte as the letter it stands for; a space can be seen."""
+    letter = chr(byte)
+    return "␣" if letter == " " else letter
+
+
+class Unmask(Part):
+    """Show masked bytes as buttons: press one, and its bits combine with those of the mask to a letter.
+
+    Unmask(mask, masked)
+    """
+
+    def __init__(self, mask: bytes, masked: bytes) -> None:
+        super().__init__("unmask")
+        self.mask = mask
+        self.masked = masked
+        self.buttons = [self._make_button(place) for place in range(len(masked))]
+        self.bits = widgets.HTML()
+        row = widgets.Box(self.buttons, layout={**LINE, "grid_gap": "4px"})
+        self.show(widgets.HTML(UNMASK_LOOK), row, self.bits)
+        self._paint("<p>Press a byte.</p>")
+
+    def _make_button(self, place: int) -> widgets.Button:
+        byte = f"{self.masked[place]:02x}"
+        reveal = functools.partial(self._reveal, place)
+        button = self.button(byte, reveal, tooltip=f"byte {place + 1}")
+        button.layout = {"width": "46px", "margin": "0", "padding": "0"}
+        return button
+
+    async def _reveal(self, place: int, _: Any) -> None:
+        """Put the letter onto the button, and show how it has come out."""
+        masked = self.masked[place]
+        mask = self.mask[place % len(self.mask)]
+        self.buttons[place].description = show_letter(masked ^ mask)
+        self.buttons[place].button_style = "success"
+        self._paint(paint_bits(masked, mask))
+
+    def _paint(self, markup: str) -> None:
+        self.bits.value = f'<div class="gg-bits">{markup}</div>'
+
+
+# --------------------------------------------------------------------------------------------------
 # A tap on the wire
 # --------------------------------------------------------------------------------------------------
 
 
+# From the bottom to the top, the newest first: so this one is in sight, as in a chat.
+CONVERSATION = Markup(
+    '<div class="gg-frames" style="display:flex;flex-direction:column-reverse">{}</div>'
+)
+
+
 class Wiretap(Live):
-    """Stand between players and a server, pass on each byte as it is, and show the frames, the newest on top.
+    """Stand between players and a server, pass on each byte as it is, and show the frames, the newest at the bottom.
 
         tap = await Wiretap(server).start()
         player = await join(tap.url, "Ada")
@@ -244,7 +379,7 @@ class Wiretap(Live):
         self.frames: collections.deque[Frame] = collections.deque(maxlen=lines)
         self.seen = 0
         self.painted = 0
-        self.shown: Markup = Markup('<div class="gg-frames"></div>')
+        self.shown = CONVERSATION.format("")
         self.door: Any = None
         super().__init__(self._paint, "wiretap")
 
@@ -301,7 +436,7 @@ class Wiretap(Live):
                 data = await reader.read(65_536)
 
     def _note(self, frame: Frame) -> None:
-        if frame.kind not in ("ping", "pong"):
+        if frame.kind not in KEEP_AWAKE:
             self.frames.appendleft(frame)
             self.seen += 1
 
@@ -312,8 +447,7 @@ class Wiretap(Live):
         if new:
             frames = enumerate(self.frames)
             painted = [paint_frame(frame, number < new) for number, frame in frames]
-            layout = Markup('<div class="gg-frames">{}</div>')
-            self.shown = layout.format(Markup().join(painted))
+            self.shown = CONVERSATION.format(Markup().join(painted))
         return self.shown
 
 
@@ -437,37 +571,3 @@ class Overheard(Live):
         lines = [paint_line(line) for line in reversed(self.minutes.lines)]
         layout = Markup('<div class="gg-results gg-overheard">{}</div>')
         return layout.format(Markup().join(lines))
-
-
-# --------------------------------------------------------------------------------------------------
-# The page, and its script
-# --------------------------------------------------------------------------------------------------
-
-
-def beside(frame: Any, *parts: widgets.Widget) -> widgets.Box:
-    """Show an IFrame, and to its right some parts of a lesson, one below the other."""
-    column = widgets.VBox(parts)
-    column.layout = {"flex": "1 1 420px", "min_width": "300px"}
-    page = widgets.HTML(frame._repr_html_())
-    page.layout = {"flex": f"0 1 {frame.width}px", "margin": "0"}
-    both = widgets.Box([page, column])
-    both.layout = {"flex_flow": "row wrap", "grid_gap": "0 16px"}
-    return both
-
-
-def piece_of_page(number: int, *functions: str) -> Any:
-    """Show one of the five pieces of the page's script; of a long one, only the functions you name."""
-    text = PAGE.read_text(encoding="utf-8")
-    end = r"^// \d\. |^// What to press|^</script>"
-    piece = rf"^// {number}\. .*?(?={end})"
-    found = re.search(piece, text, re.DOTALL | re.MULTILINE)
-    if found is None:
-        raise ValueError(f"the page has no piece {number}: the pieces are 1 to 5")
-    heading, _, code = found[0].strip().partition("\n")
-    paragraphs = code.split("\n\n")
-    if functions:
-        wanted = rf"(?m)^(async )?function ({'|'.join(functions)})\("
-        paragraphs = [each for each in paragraphs if re.search(wanted, each)]
-    shown = "\n\n".join(paragraphs)
-    show: Any = Markdown
-    return show(f"```js\n{heading}\n{shown}\n```")
