@@ -163,7 +163,7 @@ class Part(widgets.VBox):
         self.began = self.loop.time()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.controls: list[widgets.Widget] = []
-        self.note = widgets.HTML(_view_count=0)  # see come_into_view
+        self.note = widgets.HTML()
         self.add_class("gg")
         self.show()
         lesson.replace(self)
@@ -240,18 +240,18 @@ class Part(widgets.VBox):
                 "<p>This lesson has ended. To go on, run the cells from the top.</p>"
             )
 
-    async def come_into_view(self) -> None:
-        """Let the browser scroll to the first control.
+    async def lead_to(self, main: Part) -> None:
+        """Let the browser scroll to another part's first control, when this part is shown.
 
-        The browser must show it first, and the notebook must have come to rest. ipywidgets documents how to
-        focus a widget, but not how to learn that it is shown: `_view_count`, which it counts if it is a number,
-        calls itself experimental. Without it, the learner would just have to scroll up. It is the note that
-        counts, not a control: a control that tells the kernel something while a cell runs may be stuck for good.
+        ipywidgets documents how to focus a widget, but not how to learn that it is shown: `_view_count`, which it
+        counts if it is a number, calls itself experimental. Without it, the learner would just have to scroll up.
+        Only the last cell does this: a browser that tells the kernel something while a cell waits may leave that
+        cell marked as running for good.
         """
         while getattr(self.note, "_view_count", None) == 0:
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
-        self.controls[0].focus()
+        main.controls[0].focus()
 
 
 def describe(error: BaseException) -> str:
@@ -273,7 +273,8 @@ def end_of_lesson(main: Part | None = None) -> Part:
     )
     part.show(widgets.Box([button], layout=LINE))
     if main is not None and part.loop.time() - main.began < 10:
-        part.run(main.come_into_view())
+        part.note._view_count = 0  # from now on, the browser counts
+        part.run(part.lead_to(main))
     return part
 
 
