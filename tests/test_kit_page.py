@@ -37,17 +37,12 @@ def test_lines_are_shown_as_text_and_a_function_may_be_asynchronous() -> None:
         lines_of_page("hear_nothing")
 
 
-async def test_the_page_stands_beside_the_parts_and_without_an_address_a_sentence_does(server: GameServer) -> None:
+async def test_the_page_stands_beside_the_parts(server: GameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     frame, _ = page_beside(server).children
     assert f'src="{server.pages[0]}"' in frame.value
-
-    class Nowhere(GameServer):
-        @property
-        def pages(self) -> list[str]:
-            return []
-
-    sentence, _ = page_beside(Nowhere()).children
-    assert "no address for a browser" in sentence.value
+    monkeypatch.setattr(GameServer, "pages", [])
+    frame, _ = page_beside(server).children
+    assert f'src="http://127.0.0.1:{server.port}/"' in frame.value
 
 
 async def test_a_program_is_let_in_as_whoever_it_says_it_is(server: GameServer) -> None:

@@ -8,20 +8,19 @@ import re
 from typing import Any, Callable, Mapping
 
 import ipywidgets as widgets
-from IPython.display import HTML, IFrame
+from IPython.display import HTML
 from markupsafe import Markup
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from guessgame import CONNECT_OPTIONS, PAGE, GameServer
 
-from . import STYLE, picture
+from . import STYLE, page_frame, picture
 
 # --------------------------------------------------------------------------------------------------
 # The page, and lines of its script
 # --------------------------------------------------------------------------------------------------
 
-NO_ADDRESS = "<p>This server has no address for a browser: it listens on an address that no network has.</p>"
 SCRIPT = Markup('<pre class="gg-script">{}</pre>')
 LINE_OF_SCRIPT = Markup("<span>  {}</span>\n")
 MARKED_LINE = Markup("<mark>▸ {}</mark>\n")
@@ -32,11 +31,8 @@ def page_beside(server: GameServer, *parts: widgets.Widget) -> widgets.Box:
     """Show the page of a server, and to its right some parts of a lesson, one below the other."""
     column = widgets.VBox(parts)
     column.layout = {"flex": "1 1 420px", "min_width": "300px"}
-    shown = NO_ADDRESS
-    for address in server.pages[:1]:
-        frame: Any = IFrame(address, 400, 560)
-        shown = frame._repr_html_()
-    page = widgets.HTML(shown)
+    frame: Any = page_frame(server)
+    page = widgets.HTML(frame._repr_html_())
     page.layout = {"flex": "0 1 400px", "margin": "0"}
     both = widgets.Box([page, column])
     both.layout = {"flex_flow": "row wrap", "grid_gap": "0 16px"}
