@@ -1474,10 +1474,11 @@ async def bots_command(
     try:
         await asyncio.gather(*[bot.play(rounds) for bot in bots])
     finally:
+        for bot in bots:
+            await bot.leave()
         show("bot                       wins  guesses")
         for bot in sorted(bots, key=lambda bot: -bot.wins):
             show(f"{bot.wishes['name']:<24}{bot.wins:>6}{bot.guesses:>9}")
-            await bot.leave()
 
 
 class Parser(argparse.ArgumentParser):
@@ -1604,8 +1605,8 @@ def add_bots_options(add: Any) -> None:
     add("--rounds", type=int, help="stop after so many (default: never)")
 
 
-def main() -> int:
-    """Run the command line and return the exit status."""
+def main() -> None:
+    """Run the command line."""
     with suppress(AttributeError):
         # "?" for letters that a terminal can't show
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -1615,10 +1616,8 @@ def main() -> int:
     except KeyboardInterrupt:
         pass  # Ctrl-C is how one leaves
     except (OSError, ValueError) as error:
-        print(f"guessgame.py: {harmless(str(error))}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"guessgame.py: {harmless(str(error))}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

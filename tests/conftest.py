@@ -39,7 +39,7 @@ hypothesis.settings.load_profile("steady")
 WELCOME = "Добро пожаловать! Угадайте число от 1 до 100."
 NEW_GAME = "Новая игра началась!"
 SECRET = 42
-PATIENCE = 30  # seconds; only a hang is longer
+PATIENCE = 60  # seconds; only a hang is longer
 PROGRAM = [sys.executable, str(PROJECT / "guessgame.py")]
 UPGRADE = "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 
