@@ -153,7 +153,7 @@ NOT_AN_OBJECT = Sentence(
     "This is not a JSON object.",
 )
 NOTHING_TO_DO = Sentence(
-    'Здесь нет просьбы: отправьте {"guess": 42}, {"name": "Аня"} или {"scores": true}.',
+    'Непонятный запрос: отправьте {"guess": 42}, {"name": "Аня"} или {"scores": true}.',
     "It asks for nothing: send a guess, a name, or ask for the scores.",
 )
 SENTENCES = (
@@ -257,12 +257,12 @@ class Round:
 # The game: who is here, what they ask for, what they are told. No network, no asyncio
 # ------------------------------------------------------------------------------
 
-# Two letters and a symbol, says Unicode, but nobody sees them.
+# Unicode calls them letters or symbols, but they are blank.
 INVISIBLE = "\u115f\u1160\u2800"
 
 
 def fold(name: str) -> str:
-    """Make names equal that differ only in small and capital letters, or in width."""
+    """Map names that differ only in case or width to the same text."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
@@ -369,7 +369,7 @@ class Game:
         self.began = self.clock()
 
     def new_round(self) -> None:
-        """Begin a new round and tell everybody, whatever the state of the game."""
+        """Begin a new round and tell everybody; a server has its own `new_round`."""
         self.begin_round()
         self.broadcast(NEW_GAME.russian)
 
@@ -452,7 +452,7 @@ class Game:
     # Names, and coming back with a key
 
     def introduce(self, client: Client, request: Object) -> None:
-        """Let a player come back who gives their key, and have the name they want."""
+        """Let a player with a key come back, and give them the name they want."""
         came_back = "key" in request and self.use_key(client, request["key"])
         try:
             if "name" in request:
@@ -489,7 +489,10 @@ class Game:
         return False
 
     def change_places(self, client: Client, known: Client) -> None:
-        """Let a newcomer be a known player, whose earlier connection ends."""
+        """Let a newcomer be a known player, whose earlier connection ends.
+
+        Each connection keeps its Client: the two swap who they are, then one leaves.
+        """
         if not known.left:
             self.send([known], CAME_BACK)
         newcomer = vars(client).copy()
@@ -569,12 +572,14 @@ class GameServer:
     rate          bytes a second that are read from one player; what is more, waits
     max_backlog   bytes that may wait for a player, who is cut off above that
     options       those of the library's `serve()`: max_size (bytes of a message, by
-                  default 1024), ping_interval (seconds; None: never), origins (the
-                  pages that may connect, like ["https://example.org"]; None: all) ...
+                  default 1024), ping_interval (seconds, below 30; None: never),
+                  origins (the pages that may connect, like ["https://example.org"];
+                  None: all) ...
 
     While it runs, you may change cooldown, pause, rate and max_backlog, and call
     `new_round`, `remove` and `clear_scores`. `clients` and `history` are those of the
-    game. To listen in, override `overhear`. Raises ValueError for senseless values.
+    game. To listen in, override `overhear`. Raises ValueError for a pause, max_players,
+    rate or max_backlog that makes no sense.
     """
 
     running = False
@@ -676,7 +681,7 @@ class GameServer:
         message: object,
         is_heard: bool,
     ) -> None:
-        """Do nothing: override it to see all that clients say, or are told."""
+        """Do nothing: override it to see what clients say (is_heard), and are told."""
 
     def watch(self, client: Client) -> None:
         """Cut off who has long been silent, and has not even answered a ping."""
@@ -708,7 +713,7 @@ class GameServer:
         self.schedule()
 
     def schedule(self) -> None:
-        """Begin the countdown to the next round, or end it, as the game wants it."""
+        """Begin the countdown to the next round, or end it, depending on the game."""
         if self.countdown is not None:
             self.countdown.cancel()
             self.countdown = None
@@ -849,7 +854,7 @@ def find_addresses() -> list[str]:
 # Limits: whom to let in, and how fast one may ask
 # ------------------------------------------------------------------------------
 
-AT_ONCE = 0.25  # seconds: so much of what the rate allows may come at once
+AT_ONCE = 0.25  # seconds' worth of bytes that may come in one burst
 
 # The library would log a traceback for each strange visitor. We log what matters.
 library_log = logging.getLogger("guessgame.websockets")
@@ -859,9 +864,9 @@ library_log.setLevel(logging.CRITICAL)
 class PlayerConnection(ServerConnection):
     """Read only so many bytes a second; what is more waits in the sender's computer."""
 
-    due = 0.0  # when all that was read may have come, at the rate
+    due = 0.0  # the time by which the rate allows all bytes read so far
     patience = 0.0  # seconds for which the player may still be silent
-    is_fresh = False  # True: something was just read, after the others' turn
+    is_fresh = False  # True: reading has just let the others have their turn
 
     def __init__(
         self,
@@ -1101,7 +1106,7 @@ class Player(Knowledge):
         await self.leave()
 
     async def join(self) -> None:
-        """Connect, wait for the welcome, and ask for the name; you may join again.
+        """Connect, wait for the welcome, and ask for the name; again after leaving.
 
         Raises ServerGone when no server of this game answers within 10 seconds.
         """
@@ -1184,7 +1189,7 @@ class Player(Knowledge):
             return self.reply
 
     async def read(self) -> None:
-        """Hear all that comes; in the end, let everybody know who waits."""
+        """Hear all that comes; in the end, wake everybody who waits."""
         reason = "it sent something that is not part of this game"
         try:
             while True:

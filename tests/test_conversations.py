@@ -40,7 +40,7 @@ happened: collections.Counter[str] = collections.Counter()
 
 BAD_NAMES = ["", "  ", "#3", "№4", "\n", "\u2800", "Аня!", "я" * 33]
 BAD_KEYS = ["", "short", "with space", "ключключ"]
-JUNK = {"": "Это", "hello": "Это", "[]": "Это", '"Меньше"': "Это", "[" * 99: "Это", '{"Guess": 1}': "Здесь"}
+JUNK = {"": "Это", "hello": "Это", "[]": "Это", '"Меньше"': "Это", "[" * 99: "Это", '{"Guess": 1}': "Непонятный"}
 
 names = st.sampled_from(["Аня", "аня", "АНЯ ", "Aня", "Bob", "Ｂｏｂ", "я" * 32, *BAD_NAMES[:2]])
 keys = st.sampled_from(["k7Qz2mXw", "K7QZ2MXW", "k7Qz2mXw", "K7QZ2MXW", "!" * 64, *BAD_KEYS[:2]])
@@ -192,7 +192,7 @@ class Conversation(RuleBasedStateMachine):
         self.send(line, request)
         was_over = self.over
         if not request:
-            line.refuse("Здесь")
+            line.refuse("Непонятный")
         if {"name", "key"} & set(request):
             self.expect_introduction(line, request)
         if "guess" in request:
@@ -298,7 +298,7 @@ class Conversation(RuleBasedStateMachine):
         if wish is True:
             line.expected.append({**self.scores(), "you": line.person.number})
         else:
-            line.refuse("Здесь")
+            line.refuse("Непонятный")
 
     def scores(self) -> dict[str, Any]:
         ranking = sorted(self.everybody(), key=lambda person: (-person.wins, person.number))

@@ -107,7 +107,7 @@ async def test_players_at_two_doors_play_one_game(broker: Redis) -> None:
             assert await bob.hear_all(3) == [f"Игрок Ann угадал число {SECRET}!", score, NEW_GAME]
             for nonsense in (b"", b"{}", "", "{}"):
                 await bob.connection.send(nonsense)
-                kind = "Двоичные" if isinstance(nonsense, bytes) else "Здесь" if nonsense else "Это"
+                kind = "Двоичные" if isinstance(nonsense, bytes) else "Непонятный" if nonsense else "Это"
                 assert (await bob.hear())["error"].startswith(kind)
             scores = await ann.ask({"scores": True})
             assert (scores["players"], scores["you"]) == (2, 1)

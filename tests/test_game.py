@@ -239,7 +239,7 @@ def test_each_thing_that_a_message_asks_for_gets_a_reply_in_the_same_order() -> 
     things = {"scores": True, "x": {"guess": 1}, "guess": 50, "key": KEYS[0], "name": "Аня"}
     assert table.ask(player, things) == [you(1, "Аня"), "Больше", scores]
     replies = table.ask(player, {"scores": 1, "guess": 0, "key": "", "name": "#1"})
-    assert [error(reply).split()[0] for reply in replies] == ["Ключ", "Догадка", "Здесь"]
+    assert [error(reply).split()[0] for reply in replies] == ["Ключ", "Догадка", "Непонятный"]
     assert table.ask(player, {"scores": False, "guess": 1, "name": "Аня"})[:2] == [you(1, "Аня"), "Меньше"]
 
 
