@@ -437,11 +437,13 @@ def test_hello_websocket_shows_what_comes_back_frame_by_frame(page: Page, learne
         page.wait_for_timeout(300)
         assert cut_off(page, ".gg-frame, .gg-field, .gg-field b, .gg-field code, .gg-field span") == []
         assert cut_off(page, ".gg-bits, .gg:has(.gg-bits) button") == []
-    newest = page.locator(".gg-frames .gg-frame").first.bounding_box()
-    frames = page.locator(".gg-frames").bounding_box()
-    assert newest is not None
-    assert frames is not None
-    assert newest["y"] + newest["height"] <= frames["y"] + frames["height"], "the newest is in sight, at the bottom"
+    page.wait_for_function(  # the newest is in sight, at the bottom
+        """() => {
+            const frames = document.querySelector(".gg-frames");
+            const newest = frames?.querySelector(".gg-frame");
+            return newest && newest.getBoundingClientRect().bottom <= frames.getBoundingClientRect().bottom;
+        }"""
+    )
 
 
 def run_cell(page: Page) -> None:
