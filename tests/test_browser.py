@@ -506,7 +506,7 @@ PLACES = """() => {
 }"""
 
 CUT_OFF = """() => [
-        ".gg button", ".gg-told p", ".gg-server", ".gg-server .widget-html", ".gg-clock",
+        ".gg button", ".gg-told p", ".gg-server", ".gg-server .widget-html",
         ".gg-sky > div", ".gg-sky span", ".gg-inbox", ".gg-inbox > div"
     ].flatMap(selector => [...document.querySelectorAll(selector)])
     .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => `${e.className}: ${e.textContent}`)"""

@@ -334,15 +334,6 @@ def bars(values: dict[str, float], unit: str = "", full: float = 0) -> Markup:
     return Markup('<div class="gg-bars">{}</div>').format(Markup().join(rows))
 
 
-def poster(title: str, values: dict[str, float], unit: str = "") -> Markup:
-    """Paint a headline and the best twelve in letters that can be read across a hall."""
-    ranking = sorted(values.items(), key=lambda item: -item[1])
-    below: Markup = Markup("<p>Nobody has won yet.</p>")
-    if ranking:
-        below = bars(dict(ranking[:12]), unit)
-    return Markup('<div class="gg-hall"><h1>{}</h1>{}</div>').format(title, below)
-
-
 def picture(markup: str) -> widgets.VBox:
     """Show painted HTML as the result of a cell."""
     return widgets.VBox([widgets.HTML(STYLE), widgets.HTML(markup)]).add_class("gg")
