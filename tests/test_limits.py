@@ -18,7 +18,20 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 import guessgame
-from conftest import NEW_GAME, SECRET, UPGRADE, eventually, game, join_deaf, pass_time, say, standing_clock, wire, wires
+from conftest import (
+    NEW_GAME,
+    PATIENCE,
+    SECRET,
+    UPGRADE,
+    eventually,
+    game,
+    join_deaf,
+    pass_time,
+    say,
+    standing_clock,
+    wire,
+    wires,
+)
 from guessgame import GameServer, PlayerConnection
 
 HANDSHAKE = f"{UPGRADE % '/'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
@@ -190,7 +203,16 @@ async def test_a_flood_is_read_and_answered_at_the_rate_but_others_at_once(
     monkeypatch.setattr(guessgame, "PlayerConnection", Watched)
     async with game() as server, wire(server.url) as other, flooders(server, count, request * amount) as heard:
         [_, *flooding] = server.connections.values()
+
+        async def fill_up() -> None:
+            """Wait until each flooder has sent all that the server wants to read now: the network takes real time."""
+            deadline = time.monotonic() + PATIENCE
+            while any(each.transport.is_reading() and read[each] < len(request) * amount for each in flooding):
+                assert time.monotonic() < deadline, "the network has stopped"
+                await asyncio.sleep(0)
+
         for step in range(200):
+            await fill_up()
             before = sum(data.count(reply) for data in heard)
             assert await other.ask({"guess": 1}) == "Меньше"
             heard_meanwhile = max(heard_meanwhile, sum(data.count(reply) for data in heard) - before)
