@@ -54,7 +54,7 @@ import time
 import unicodedata
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from logging.handlers import QueueHandler, QueueListener
 from math import ceil, inf
@@ -66,7 +66,6 @@ from typing import (
     Iterable,
     NamedTuple,
     NoReturn,
-    Sequence,
     Union,
 )
 from urllib.parse import parse_qsl
@@ -218,6 +217,12 @@ def explain(message: Message) -> str:
 # ------------------------------------------------------------------------------
 
 
+def check_number(name: str, number: float, least: int = 0) -> None:
+    """Raise ValueError for a number below the least, for infinity and for nan."""
+    if not least <= number < inf:
+        raise ValueError(f"{name} cannot be {number}: give {least} or more")
+
+
 def draw_secret(low: int, high: int) -> int:
     """Draw a number from low to high, both included, that nobody can predict."""
     return low + secrets.randbelow(high - low + 1)
@@ -257,13 +262,13 @@ class Round:
 # The game: who is here, what they ask for, what they are told. No network, no asyncio
 # ------------------------------------------------------------------------------
 
-# Unicode calls them letters or symbols, but they are blank.
-INVISIBLE = "\u115f\u1160\u2800"
+# Unicode calls all but the first one letters or symbols.
+BLANK = " \u115f\u1160\u2800"
 
 
 def fold(name: str) -> str:
-    """Map names that differ only in case or width to the same text."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """Map names that differ only in case, width or blanks to the same text."""
+    return unicodedata.normalize("NFKC", name).casefold().strip(BLANK)
 
 
 def check_name(name: object) -> str:
@@ -274,7 +279,7 @@ def check_name(name: object) -> str:
     угадал число 67!"
     """
     name = name.strip() if isinstance(name, str) else ""
-    folded = fold(name.replace("№", "#")).strip(INVISIBLE)
+    folded = fold(name.replace("№", "#"))
     kinds = "".join(unicodedata.category(letter)[0] for letter in folded)
     if (
         len(name) > 32
@@ -344,10 +349,7 @@ class Game:
     rounds_begun = 0
 
     def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(
-                f"low is {self.low}, high is {self.high}: low must not be above high"
-            )
+        check_number("high", self.high, self.low)
         self.clients: dict[int, Client] = {}
         self.kept: dict[int, Client] = {}  # who has left, but may come back
         self.barred: set[str] = set()  # names and keys
@@ -404,12 +406,14 @@ class Game:
         if client.left:
             return  # this message was still on its way
         request, complaint = parse_request(data)
-        asked = [self.requests[key] for key in self.requests if key in request]
-        if not asked:
+        methods = [
+            self.requests[key] for key in self.requests if key in request
+        ]
+        if not methods:
             self.send([client], {"error": complaint})
-        for answer in dict.fromkeys(asked):  # a name and a key get one reply
+        for reply in dict.fromkeys(methods):  # a name and a key get one reply
             try:
-                answer(client, request)
+                reply(client, request)
             except ValueError as error:
                 self.send([client], {"error": str(error)})
 
@@ -489,19 +493,15 @@ class Game:
         return False
 
     def change_places(self, client: Client, known: Client) -> None:
-        """Let a newcomer be a known player, whose earlier connection ends.
-
-        Each connection keeps its Client: the two swap who they are, then one leaves.
-        """
+        """Let a newcomer be a known player, whose earlier connection ends."""
         if not known.left:
             self.send([known], CAME_BACK)
-        newcomer = vars(client).copy()
+        known.left = "came back on another connection"
+        # Who they were until now leaves, and may come back, too.
+        self.leave(replace(client), f"is {known!r} again")
+        self.kept.pop(known.id, None)
         vars(client).update(vars(known), left="")
-        vars(known).update(newcomer)
-        self.kept.pop(client.id, None)
         self.clients[client.id] = client
-        self.clients[known.id] = known
-        self.leave(known, "came back on another connection")
 
     def everybody(self) -> list[Client]:
         """Return who is here, and who may come back."""
@@ -578,8 +578,8 @@ class GameServer:
 
     While it runs, you may change cooldown, pause, rate and max_backlog, and call
     `new_round`, `remove` and `clear_scores`. `clients` and `history` are those of the
-    game. To listen in, override `overhear`. Raises ValueError for a pause, max_players,
-    rate or max_backlog that makes no sense.
+    game. To listen in, override `overhear`. Raises ValueError for a number that makes
+    no sense.
     """
 
     running = False
@@ -601,19 +601,12 @@ class GameServer:
         max_backlog: int = 65_536,
         **options: Any,
     ) -> None:
-        if not 1 <= min(max_players, rate, max_backlog) < inf:
-            raise ValueError(
-                "max_players, rate and max_backlog cannot be below 1: give 1 or more"
-            )
+        check_number("max_players", max_players, 1)
+        check_number("rate", rate, 1)
+        check_number("max_backlog", max_backlog, 1024)
         self.host = self.address = host
         self.port = port
-        self.game = game(
-            self.send,
-            low,
-            high,
-            draw,
-            cooldown,
-        )
+        self.game = game(self.send, low, high, draw)
         self.max_players = max_players
         self.rate = rate
         self.max_backlog = max_backlog
@@ -624,11 +617,12 @@ class GameServer:
         self.clear_scores = self.game.clear_scores
         self.connections: dict[Client, Any] = {}  # of PlayerConnection
         self.pause = pause
+        self.cooldown = cooldown
 
     async def play(self, connection: Any) -> None:
         """Play with one player on a PlayerConnection, from welcome to goodbye."""
         client = Client()
-        why = "said goodbye"
+        why = "something went wrong"
         self.connections[client] = connection
         if self.options.get("ping_interval", 20):
             self.watch(client)
@@ -643,6 +637,7 @@ class GameServer:
                 self.game.answer(client, data)
                 if self.countdown is None:
                     self.schedule()
+            why = "said goodbye"
         except ConnectionClosed as closed:
             why = f"close code {closed.sent.code if closed.sent else 1006}"
         except UnicodeDecodeError:
@@ -687,13 +682,14 @@ class GameServer:
         """Cut off who has long been silent, and has not even answered a ping."""
         if client.left:
             return
-        loop = asyncio.get_running_loop()
         connection = self.connections[client]
         # Counted, not looked up on a clock: our own sleep is nobody's silence.
-        connection.patience -= LOOK
-        if connection.patience < 0:
+        if connection.transport.is_reading():
+            connection.silence += LOOK
+        if connection.silence > SILENCE:
             connection.transport.abort()
             self.game.leave(client, "was silent")
+        loop = asyncio.get_running_loop()
         loop.call_later(LOOK, self.watch, client)
 
     # The pause between two rounds
@@ -705,10 +701,8 @@ class GameServer:
 
     @pause.setter
     def pause(self, seconds: float | None) -> None:
-        if seconds is not None and not 0 <= seconds < inf:
-            raise ValueError(
-                f"pause cannot be {seconds}: give 0 or more seconds, or None"
-            )
+        if seconds is not None:
+            check_number("pause", seconds)
         self._pause = seconds
         self.schedule()
 
@@ -730,6 +724,9 @@ class GameServer:
             await asyncio.sleep(end - seconds - clock())
             self.game.broadcast({"countdown": seconds})
         await asyncio.sleep(end - clock())
+        self.countdown = (
+            None  # if no number can be drawn, the next guess tries again
+        )
         self.new_round()
 
     def new_round(self) -> None:
@@ -744,6 +741,7 @@ class GameServer:
 
     @cooldown.setter
     def cooldown(self, seconds: float) -> None:
+        check_number("cooldown", seconds)
         self.game.cooldown = seconds
 
     # Starting and stopping
@@ -771,15 +769,19 @@ class GameServer:
             "process_request": let_in,
             **self.options,
         }
-        where = self.host, self.port
         if options.get("origins") is not None:
             # None: programs, which do not say where they come from
             options["origins"] = [*options["origins"], None]
         try:
-            self.server = await serve(self.play, *where, **options)
+            self.server = await serve(
+                self.play,
+                self.host,
+                self.port,
+                **options,
+            )
         except (OSError, OverflowError) as error:
             raise OSError(
-                f"cannot listen on {where}: {error}; "
+                f"cannot listen on {self.host}:{self.port}: {error}; "
                 "end the other program, or choose another port (0: any free one)"
             ) from error
         for listening_socket in self.server.sockets:
@@ -820,8 +822,9 @@ class GameServer:
     @property
     def pages(self) -> list[str]:
         """The addresses at which browsers find the page; [] without a network."""
-        is_everywhere = self.address == "0.0.0.0"
-        hosts = find_addresses() if is_everywhere else [self.address]
+        hosts = [self.address]
+        if hosts == ["0.0.0.0"]:
+            hosts = find_addresses()
         return [f"http://{host}:{self.port}/" for host in hosts]
 
 
@@ -865,7 +868,7 @@ class PlayerConnection(ServerConnection):
     """Read only so many bytes a second; what is more waits in the sender's computer."""
 
     due = 0.0  # the time by which the rate allows all bytes read so far
-    patience = 0.0  # seconds for which the player may still be silent
+    silence = 0.0  # seconds for which the player has said nothing, more or less
     is_fresh = False  # True: reading has just let the others have their turn
 
     def __init__(
@@ -876,19 +879,21 @@ class PlayerConnection(ServerConnection):
     ) -> None:
         super().__init__(*args, **options)
         self.game_server = server
+        self.clock = asyncio.get_running_loop().time
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, and stop reading if it came too fast."""
         super().data_received(data)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.clock()
         self.is_fresh = True
+        self.silence = 0.0
         self.due = max(self.due, now - AT_ONCE)
         self.due += len(data) / self.game_server.rate
-        self.patience = SILENCE + self.due - now
         if self.due > now:
             self.transport.pause_reading()
-            loop.call_at(self.due, self.transport.resume_reading)
+            asyncio.get_running_loop().call_at(
+                self.due, self.transport.resume_reading
+            )
         backlog = self.transport.get_write_buffer_size()
         if backlog > self.game_server.max_backlog:
             self.transport.abort()  # all that waits are answers to pings
@@ -896,9 +901,7 @@ class PlayerConnection(ServerConnection):
     async def turn(self) -> None:
         """Let the others have their turn; wait longer if too much has come."""
         if not self.is_fresh:
-            now = asyncio.get_running_loop().time()
-            delay = self.due - AT_ONCE - now
-            await asyncio.sleep(max(0.0, delay))
+            await asyncio.sleep(self.due - AT_ONCE - self.clock())
         self.is_fresh = False
 
 
@@ -927,7 +930,10 @@ To play without a browser: python guessgame.py play ws://ADDRESS:PORT
 """
 
 
-def show_page(connection: PlayerConnection, request: Request) -> Response:
+def show_page(
+    connection: PlayerConnection,
+    request: Request,
+) -> Response:
     """Answer a browser with the page, or with a sentence; it takes no seat."""
     if not request.path.partition("?")[0].endswith("/"):
         return connection.respond(404, "Not here: the page ends in /.\n")
@@ -1002,9 +1008,7 @@ class Knowledge:
     name: str | None = None
     waiting: int = 1
     reply: Message = ""
-    asked: object = (
-        None  # the number whose hint is due, if it was in this round
-    )
+    asked: object = None  # the number whose hint is due in this round
 
     def ask_for(self, request: Object) -> None:
         """Take note of what is being asked for."""
@@ -1023,15 +1027,13 @@ class Knowledge:
             raise ValueError("the welcome comes first")
         if sentence in (WELCOME, NEW_GAME):
             self.round_over = False
-            self.asked = (
-                None  # a late hint is about the round in which it was asked
-            )
+            self.asked = None  # a late hint is about the round before
             self.low, self.high = self.range
             self.last_guess = self.last_verdict = None
-        if sentence in (YOU_WON, SOMEBODY_WON):
-            self.rounds += 1
-            self.wins += sentence is YOU_WON
-        if sentence in (YOU_WON, SOMEBODY_WON, ROUND_IS_OVER):
+        is_win = sentence in (YOU_WON, SOMEBODY_WON)
+        self.rounds += is_win
+        self.wins += sentence is YOU_WON
+        if is_win or sentence is ROUND_IS_OVER:
             self.round_over = True
         if "wins" in fields and "you" in fields:
             self.client_id = int(fields["client_id"])
@@ -1111,10 +1113,11 @@ class Player(Knowledge):
         Raises ServerGone when no server of this game answers within 10 seconds.
         """
         try:
-            connecting = connect(
-                self.url, close_timeout=CLOSE_TIMEOUT, **CONNECT_OPTIONS
+            self.connection = await connect(
+                self.url,
+                close_timeout=CLOSE_TIMEOUT,
+                **CONNECT_OPTIONS,
             )
-            self.connection = await connecting
         except (
             OSError,
             EOFError,
@@ -1269,16 +1272,17 @@ class Bot(Player):
         """
         last_round = inf if rounds is None else self.rounds + rounds
         with suppress(ServerGone):
-            while self.rounds < last_round:
+            while True:
                 await asyncio.sleep(self.delay * random.uniform(0.5, 1.5))
                 await self.wait_until(
                     lambda: not self.round_over or self.rounds >= last_round
                 )
-                if self.rounds < last_round:
-                    number = self.strategy(self.low, self.high)
-                    reply = await self.guess(number)
-                    if isinstance(reply, dict):
-                        await self.heed(reply.get("error"))
+                if self.rounds >= last_round:
+                    return
+                number = self.strategy(self.low, self.high)
+                reply = await self.guess(number)
+                if isinstance(reply, dict):
+                    await self.heed(reply.get("error"))
 
     async def heed(self, error: object) -> None:
         """Wait if the server asks for it; raise ValueError if it refuses a guess."""
@@ -1418,7 +1422,7 @@ def tell_where(server: GameServer) -> None:
     """Log where browsers play, who can reach us, and whether the system has room."""
     pages = " ".join(server.pages) or "the address in your network settings"
     log.info("browsers play on %s", pages)
-    if "127.0.0.1" not in pages:
+    if not re.search(r"//(127\.|\[::1\])", pages):
         log.warning(
             "other machines can reach this server: no password, no encryption"
         )
@@ -1449,7 +1453,7 @@ async def play_command(url: str, name: str | None) -> None:
 async def bots_command(
     url: str,
     n: int,
-    strategy: Sequence[str],
+    strategy: list[str],
     delay: float,
     rounds: int | None,
 ) -> None:
@@ -1459,10 +1463,8 @@ async def bots_command(
       python guessgame.py bots
       python guessgame.py bots -n 2 --strategy bisection lucky --delay 0.1
     """
-    if n < 1 or delay < 0:
-        raise ValueError(
-            f"{n} bots, delay {delay}: give 1 bot or more, and 0 seconds or more"
-        )
+    check_number("n", n, 1)
+    check_number("delay", delay)
     bots = []
     for number in range(n):
         kind = strategy[number % len(strategy)]
@@ -1511,19 +1513,18 @@ def make_parser() -> Parser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add_command(run: Callable[..., Any]) -> Any:
-        name = run.__name__.partition("_")[0]
+    for run, add_options in (
+        (serve_command, add_serve_options),
+        (play_command, add_play_options),
+        (bots_command, add_bots_options),
+    ):
         command = commands.add_parser(
-            name,
+            run.__name__.partition("_")[0],
             description=run.__doc__,
             formatter_class=layout,
         )
         command.set_defaults(run=run)
-        return command.add_argument
-
-    add_serve_options(add_command(serve_command))
-    add_play_options(add_command(play_command))
-    add_bots_options(add_command(bots_command))
+        add_options(command.add_argument)
     return parser
 
 

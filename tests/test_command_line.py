@@ -143,7 +143,7 @@ async def test_a_log_that_nobody_reads_stops_neither_the_game_nor_the_end() -> N
 async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GameServer) -> None:
     status, output, errors = await run(f"serve --port {server.port}")
     assert (status, output) == (1, "")
-    where = rf"guessgame\.py: cannot listen on \('127\.0\.0\.1', {server.port}\): "
+    where = rf"guessgame\.py: cannot listen on 127\.0\.0\.1:{server.port}: "
     assert re.fullmatch(where + r".*already in use.*; end the other program, or choose another port.*\n", errors)
 
 

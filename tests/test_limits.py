@@ -434,7 +434,7 @@ async def test_the_log_tells_who_comes_wins_and_goes_but_no_secret_and_no_key(ca
         "guessgame: #1 'Аня' guessed 42",
         "guessgame: #1 'Аня' is gone: said goodbye",
         "guessgame: #2 '' joined",
-        "guessgame: #2 '' is gone: came back on another connection",
+        "guessgame: #2 '' is gone: is #1 'Аня' again",
         "guessgame: #1 'Аня' is gone: said goodbye",
     ]
 

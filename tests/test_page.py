@@ -1009,11 +1009,11 @@ async def test_the_address_is_where_the_page_came_from(browser: Browser, address
     page = await open_anywhere(browser, FILE)
     await page.add_init_script("opened = []; WebSocket = class { constructor(url) { opened.push(url); } };")
     await page.goto(address)
-    await page.wait_for_function("opened.length > 0")
+    await until_true(page, "opened.length > 0")
     assert (await page.evaluate("opened[0]")).partition("?")[0] == expected
     await page.goto("about:blank")
     await page.goto(f"{address}#watch")
-    await page.wait_for_function("opened.length > 0")
+    await until_true(page, "opened.length > 0")
     assert await page.evaluate("opened[0]") == expected
     shown = re.sub("[?].*", "", address)
     await expect(page.locator("#address")).to_have_text(shown.rstrip("/") if shown.count("/") == 3 else shown)
@@ -1132,11 +1132,20 @@ async def test_names_pop_up_on_the_projector_and_then_the_scores(open_page: Open
         await expect(hall.locator("#scores li").first).to_have_text("player 0")
 
 
+async def until_true(page: Page, script: str) -> None:
+    """Wait until a script says true: Playwright's own way of waiting is what the page's policy forbids."""
+    for _ in range(PATIENCE * 20):
+        if await page.evaluate(script):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"this never became true: {script}")
+
+
 async def expect_to_fit(hall: Page) -> None:
     """All that matters is to be seen without scrolling, and the address is the largest of all."""
     for width, height in ((1280, 720), (1024, 768), (3840, 2160), (1920, 1080)):
         await hall.set_viewport_size({"width": width, "height": height})
-        await hall.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        await until_true(hall, "document.documentElement.scrollWidth <= innerWidth")
         parts = ["#address", "#picture"]
         if (width, height) == (1920, 1080):
             parts += ["#scores li:last-child"]

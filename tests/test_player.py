@@ -207,7 +207,7 @@ async def test_every_request_gets_its_own_reply_whatever_arrives_in_between(serv
             replies.append(reply)
         names = [await player.ask({"name": f"name {number}"}) for number in range(20)]
         at_once = await asyncio.gather(*(player.ask({"name": f"name {number}"}) for number in range(20)))
-        await eventually(lambda: other.wins > 1)
+        await eventually(lambda: other.rounds > 1)
         stop.set()
         await noise
     assert replies == [LESS, MORE] * 50

@@ -301,7 +301,7 @@ async def test_a_key_stays_a_secret_and_who_comes_back_is_told_from_who_was_here
     assert said(open_server)[5:10] == [
         'Python #2 → server: {"key": "…", "name": "Ada"}',
         "server → Python Ada: (close code 4001: you play on elsewhere)",
-        "Python #2 → server: (gone)",
+        "Python Ada → server: (gone)",
         'server → Python Ada: {"client_id": 1, "name": "Ada", "wins": 0, "you": true}',
         'Python Ada → server: {"name":"Ada","key":"…"}',
     ]
