@@ -179,6 +179,7 @@ REMOVED: Object = {"close": 1008, "reason": "the teacher has removed you"}
 CAME_BACK: Object = {"close": 4001, "reason": "you play on elsewhere"}
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
+decode = json.JSONDecoder().decode
 
 
 def parse_request(data: str | bytes) -> tuple[Object, str]:
@@ -186,7 +187,7 @@ def parse_request(data: str | bytes) -> tuple[Object, str]:
     if isinstance(data, bytes):
         return {}, NOT_TEXT.russian
     try:
-        request = json.loads(data)
+        request = decode(data)
     # RecursionError: a thousand opening brackets
     except (ValueError, RecursionError):
         request = None
