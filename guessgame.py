@@ -175,8 +175,8 @@ SENTENCES = (
 )
 
 # Not sent as text: the server closes the connection with this code.
-REMOVED: Object = {"close": 1008, "reason": "the teacher has removed you"}
-CAME_BACK: Object = {"close": 4001, "reason": "you play on elsewhere"}
+REMOVED = {"close": 1008, "reason": "the teacher has removed you"}
+CAME_BACK = {"close": 4001, "reason": "you play on elsewhere"}
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
 decode = json.JSONDecoder().decode
@@ -625,8 +625,6 @@ class GameServer:
         client = Client()
         why = "something went wrong"
         self.connections[client] = connection
-        if self.options.get("ping_interval", 20):
-            self.watch(client)
         try:
             self.game.join(client)
             wishes = read_wishes(connection.request.path)
@@ -679,19 +677,18 @@ class GameServer:
     ) -> None:
         """Do nothing: override it to see what clients say (is_heard), and are told."""
 
-    def watch(self, client: Client) -> None:
+    def watch(self) -> None:
         """Cut off who has long been silent, and has not even answered a ping."""
-        if client.left:
+        self.next_look = asyncio.get_running_loop().call_later(LOOK, self.watch)
+        if not self.options.get("ping_interval", 20):
             return
-        connection = self.connections[client]
-        # Counted, not looked up on a clock: our own sleep is nobody's silence.
-        if connection.transport.is_reading():
-            connection.silence += LOOK
-        if connection.silence > SILENCE:
-            connection.transport.abort()
-            self.game.leave(client, "was silent")
-        loop = asyncio.get_running_loop()
-        loop.call_later(LOOK, self.watch, client)
+        for client, connection in [*self.connections.items()]:
+            # Counted, not looked up on a clock: our own sleep is nobody's silence.
+            if connection.transport.is_reading():
+                connection.silence += LOOK
+            if connection.silence > SILENCE:
+                connection.transport.abort()
+                self.game.leave(client, "was silent")
 
     # The pause between two rounds
 
@@ -793,6 +790,7 @@ class GameServer:
             address, self.port, *_ = listening_socket.getsockname()
             self.address = f"[{address}]" if ":" in address else address
         self.running = True
+        self.watch()
         if self.game.round.over:
             self.new_round()
 
@@ -805,6 +803,7 @@ class GameServer:
             return
         self.running = False
         self.schedule()
+        self.next_look.cancel()
         self.server.close()
         closed = asyncio.ensure_future(self.server.wait_closed())
         # The library would wait longer for those who don't read, or half a handshake.
