@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterator
+from typing import Collection, Iterator
 
 import pytest
 
@@ -68,14 +70,34 @@ def test_all_cells_run_twice_in_one_kernel_and_once_more_in_disorder(notebook: P
         jupyter.run(source)
 
 
-def test_frames_can_be_read_by_hand_after_half_a_minute_of_reading_the_text(jupyter: Kernel) -> None:
-    cells = code_cells(PROJECT / "notebooks" / "02_hello_websocket.ipynb")
-    for source in cells:
-        if source.startswith("await read_frame"):
-            time.sleep(25)  # a server that pings does so every 20 seconds
-        jupyter.run(source)
-        if source.startswith("await read_frame"):
-            assert jupyter.value("'first byte' in _.children[1].value")
+def run_with_rests(notebook: Path, rests: Collection[int], seconds: float, folder: Path) -> None:
+    """Run all cells as somebody does who rests before some of them; a server that pings does so every 20 seconds."""
+    folder.mkdir()
+    with kernel(folder) as jupyter:
+        for number, source in enumerate(code_cells(notebook)):
+            if number in rests:
+                time.sleep(seconds)
+            outputs = jupyter.run(source)
+            errors = "".join(output["text"] for output in outputs if output.get("name") == "stderr")
+            assert errors == "", f"{notebook.name}, with rests before cells {rests}"
+            if source.startswith("await read_frame"):
+                assert jupyter.value("'first byte' in _.children[1].value")
+
+
+@pytest.mark.timeout(PATIENCE * 5)
+def test_whoever_rests_before_some_cell_finds_all_as_it_was(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(len(NOTEBOOKS) + 1) as readers:
+        reading = []
+        for notebook in NOTEBOOKS:
+            cells = range(1, len(code_cells(notebook)))
+            reading.append(
+                readers.submit(run_with_rests, notebook, random.sample(cells, 1), 45, tmp_path / notebook.stem)
+            )
+        frames = PROJECT / "notebooks" / "02_hello_websocket.ipynb"
+        by_hand = [number for number, source in enumerate(code_cells(frames)) if source.startswith("await read_frame")]
+        reading.append(readers.submit(run_with_rests, frames, by_hand, 25, tmp_path / "frames"))
+        for each in reading:
+            each.result()
 
 
 def press_every_button(jupyter: Kernel) -> None:
