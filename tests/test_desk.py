@@ -59,6 +59,12 @@ async def test_the_desk_lists_who_is_here_and_who_may_come_back_the_newest_first
             await ada.guess(SECRET)
             await shows(desk, "#2 ★ 0", "&lt;Ada&gt; ★ 1")
             assert "2 here · round 1: won, and the next one begins by itself" in read(desk.state.value)
+            server.new_round()
+            for _ in range(21):
+                await ada.guess(1)
+            await shows(desk, "#2 ★ 0", "&lt;Ada&gt; 21 guesses ★ 1")
+            server.new_round()
+            await shows(desk, "#2 ★ 0", "&lt;Ada&gt; ★ 1")
         await shows(desk, "&lt;Ada&gt; away ★ 1")
         async with wire(server.url):
             await shows(desk, "#3 ★ 0", "&lt;Ada&gt; away ★ 1")
@@ -75,7 +81,7 @@ async def test_remove_sends_the_one_in_the_row_away_and_no_one_who_has_just_come
         assert list(server.clients) == [1, 2]
         desk.moved -= 10
         row.button.click()
-        await eventually(lambda: "Rude is gone, and barred." in desk.said.value)
+        await eventually(lambda: "Rude is gone, and the name is barred." in desk.said.value)
         await eventually(lambda: rude.gone is not None and "1008" in rude.gone)
         await shows(desk, "#2 ★ 0")
         assert "запретил" in (await other.ask({"name": "RUDE"}))["error"]

@@ -1093,13 +1093,16 @@ async def test_a_path_that_is_lost(open_page: Open, status: str, body: str, reas
         await page.goto("about:blank")
 
 
-async def test_news_of_another_kind_leaves_the_scores_alone(open_page: Open) -> None:
+async def test_hints_that_everybody_hears_narrow_every_bar_and_leave_the_scores_alone(open_page: Open) -> None:
     async with game() as server, Player(server.url, "Аня"):
         page = await open_page(server)
         await expect(page.locator("#scores li").first).to_have_text("Аня★ 0")
         server.game.broadcast({"client_id": 1, "name": "Аня", "guess": 5, "hint": "Больше"})
         server.game.broadcast({"client_id": 2, "wins": 3})
         await expect(page.locator("#scores li")).to_have_text(["#2 (you)★ 3", "Аня★ 0"])
+        await expect(page.locator("#between")).to_have_text("from 1 to 4")
+        server.new_round()
+        await expect(page.locator("#between")).to_have_text("from 1 to 100")
 
 
 # The projector

@@ -363,6 +363,9 @@ class Picture(Live):
     def _paint(self) -> str:
         game = self.server.game
         number = self.chosen or game.rounds_begun
+        self.later.description = "Later"
+        if self.chosen:
+            self.later.description = f"Later than round {number}"
         scene = look_at(self.server, number, self.live.value, self.shared.value)
         if scene != self.scene:
             self.scene = scene

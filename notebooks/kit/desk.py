@@ -7,6 +7,7 @@ import base64
 import csv
 import io
 import time
+from collections import Counter
 from typing import Any, Callable, Iterable
 
 import ipywidgets as widgets
@@ -66,10 +67,11 @@ def link_to_table(history: Iterable[Guess]) -> Markup:
 PAUSES = (None, 0, 2, 5, 10, 30)  # seconds
 COOLDOWNS = (0, 1, 2, 3, 5, 10)
 
-WHO = Markup('<div title="{name} #{id}">{name} <small>{away}★ {wins}</small></div>')
+WHO = Markup('<div title="{name} #{id}">{name} <small>{note}★ {wins}</small></div>')
+MANY = 20  # guesses of one player in one round: that is a program, and a hasty one
 STATE = Markup('<div class="gg-now"><b>{here} here</b> · round {round}: {state}</div>')
 SAID = Markup("<div>{}</div>")
-REMOVED = "{} is gone, and barred."
+REMOVED = "{} is gone, and the name is barred."
 MOVED = "The list has just moved: press again."
 LEFT = "This player has left already."
 SURE = "All wins become zero. Sure?"
@@ -156,12 +158,15 @@ class Row(widgets.HBox):
         self.layout.order = str(-client_id)
         self.layout.display = "flex" if client_id else "none"
 
-    def tell(self, client: Client) -> None:
-        """Bring what is told of a player up to date."""
+    def tell(self, client: Client, guesses: int) -> None:
+        """Bring what is told of a player up to date; `guesses` are those of this round."""
+        note = f"{guesses} guesses " if guesses > MANY else ""
+        if client.left:
+            note = "away "
         self.who.value = WHO.format(
             name=label(client),
             id=client.id,
-            away="away " if client.left else "",
+            note=note,
             wins=client.wins,
         )
         self.button.tooltip = f"Remove {label(client)}"
@@ -271,9 +276,19 @@ class Desk(Part):
         if players.keys() != self._seated() and now > self.moved + REST:
             self.moved = now
             self._move(set(players))
+        guesses = self._count_guesses()
         for row in self.rows:
             if row.client_id in players:
-                row.tell(players[row.client_id])
+                row.tell(players[row.client_id], guesses[row.client_id])
+
+    def _count_guesses(self) -> Counter[int]:
+        """Count each player's guesses in this round."""
+        guesses: Counter[int] = Counter()
+        for number, _, player, *_ in reversed(self.server.history):
+            if number < self.server.game.rounds_begun:
+                break
+            guesses[player] += 1
+        return guesses
 
     def _seated(self) -> set[int]:
         return {row.client_id for row in self.rows} - {0}

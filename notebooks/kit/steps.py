@@ -16,6 +16,7 @@ import linecache
 import logging
 import re
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -935,7 +936,8 @@ async def check_step(
     """Try a step of the learner's server; print what to mend, and show what was said."""
     verdict = await rehearse(step, handler, players)
     opening = "Well done:" if verdict.is_right else "Not yet:"
-    print(opening, verdict.sentence)
+    # JupyterLab itself would break lines within a word.
+    print(textwrap.fill(f"{opening} {verdict.sentence}", 90))
     if verdict.talk.names:
         show(picture(verdict.talk.paint()))
 
@@ -1085,7 +1087,7 @@ class OwnServer(Part):
             self._make_button("A bot joins", self._add_bot),
             self._make_button("A bot leaves", self._remove_bot),
         ]
-        page: Any = page_frame(self, "100%", 480)
+        page: Any = page_frame(self, "100%", 560)
         frame = widgets.HTML(page._repr_html_())
         frame.layout.flex = "0 0 400px"
         self.picture = widgets.HTML()

@@ -21,7 +21,7 @@ GUESSES = 0.25  # seconds between two guesses of Ada
 AT_ONCE = 0.5  # seconds: work that is over so soon has not been slow
 
 FRAME = Markup('<iframe src="{}" width="100%" height="{}" title="The game"></iframe>')
-HEIGHT = 480  # pixels; the buttons and the page fit one screen
+HEIGHT = 520  # pixels; the buttons and the page fit one screen
 SAID = Markup("<big><b>{}</b></big>")
 RESULT = Markup("<p><b>{}</b>: {}</p>")
 START = "Press a button. You then have a moment to type a guess on the page."
@@ -65,7 +65,9 @@ class Freezer(Part):
         right.layout.flex = "1 1 420px"
         page = widgets.HTML(self._paint_page(server))
         page.layout.flex = "0 0 380px"
-        self.show(widgets.HBox([page, right], layout=LINE))
+        self.show(
+            widgets.HBox([page, right], layout={**LINE, "align_items": "flex-start"})
+        )
         self.run(self._keep_turning())
         self.run(self._keep_guessing())
 
