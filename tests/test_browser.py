@@ -14,7 +14,7 @@ from typing import Any, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from conftest import PATIENCE
+from conftest import PATIENCE, PROJECT
 from jupyterlab import (
     SECONDS,
     chromium,
@@ -27,6 +27,7 @@ from jupyterlab import (
     wait_for_text,
 )
 from kernels import FRESH_ROUND, Kernel
+from kit.steps import Talk
 
 # Each of these starts a kernel; on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(300)
@@ -717,6 +718,19 @@ def test_the_learner_is_the_scheduler_of_a_race_and_sees_it_line_by_line(page: P
         step(quick, "Ada", "The answer is no.")
     step(quick, "Ada", "await game.save_the_score() need not wait, so Ada keeps the turn.")
     expect(quick.locator("button", has_text="Bob's step")).to_be_disabled()
+
+
+def test_each_client_of_the_learners_server_has_a_column(browser: Browser) -> None:
+    talk = Talk()
+    talk.names = ["Ada", "Bob"]
+    for name in talk.names:
+        talk.note_sent(name, '{"guess": 50}')
+    style = (PROJECT / "notebooks" / "kit" / "style.css").read_text(encoding="utf-8")
+    with contextlib.closing(browser.new_page()) as page:
+        page.set_content(f"<style>{style}</style><div class='gg'>{talk.paint()}</div>")
+        [ada, bob] = [place.bounding_box() or {} for place in page.locator("p").all()]
+    assert ada["x"] + ada["width"] < bob["x"]
+    assert ada["y"] + ada["height"] <= bob["y"], "what comes later stands lower"
 
 
 @in_lesson("05_rounds_and_resets")
