@@ -684,8 +684,7 @@ class GameServer:
             return
         for client, connection in [*self.connections.items()]:
             # Counted, not looked up on a clock: our own sleep is nobody's silence.
-            if connection.transport.is_reading():
-                connection.silence += LOOK
+            connection.silence += LOOK
             if connection.silence > SILENCE:
                 connection.transport.abort()
                 self.game.leave(client, "was silent")
@@ -886,9 +885,9 @@ class PlayerConnection(ServerConnection):
         super().data_received(data)
         now = self.clock()
         self.is_fresh = True
-        self.silence = 0.0
         self.due = max(self.due, now - AT_ONCE)
         self.due += len(data) / self.game_server.rate
+        self.silence = now - self.due  # it does not begin before we read on
         if self.due > now:
             self.transport.pause_reading()
             asyncio.get_running_loop().call_at(
