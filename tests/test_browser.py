@@ -728,7 +728,9 @@ def test_each_client_of_the_learners_server_has_a_column(browser: Browser) -> No
     style = (PROJECT / "notebooks" / "kit" / "style.css").read_text(encoding="utf-8")
     with contextlib.closing(browser.new_page()) as page:
         page.set_content(f"<style>{style}</style><div class='gg'>{talk.paint()}</div>")
-        [ada, bob] = [place.bounding_box() or {} for place in page.locator("p").all()]
+        [ada, bob] = [place.bounding_box() for place in page.locator("p").all()]
+    assert ada
+    assert bob
     assert ada["x"] + ada["width"] < bob["x"]
     assert ada["y"] + ada["height"] <= bob["y"], "what comes later stands lower"
 

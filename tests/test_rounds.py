@@ -18,6 +18,7 @@ from kit.rounds import (
     PAUSE,
     SEEN,
     Diagram,
+    Lane,
     Race,
     Story,
     check_judge,
@@ -455,3 +456,11 @@ def test_each_statement_has_its_stop_but_not_the_docstring_a_definition_or_a_fin
     passed = [lines[line - 1].strip() for line in function(game.round, 42).__await__()]
     first = ["for _ in range(2):", "while game.over:", "while game.over:", "try:", "raise OSError"]
     assert passed == [*first, "number += 1", "def inner():", "return inner()"]
+
+
+@pytest.mark.parametrize(("next_line", "answer"), [(2, "yes"), (3, "no")])
+def test_a_question_that_has_to_wait_for_its_answer_shows_it_too(next_line: int, answer: str) -> None:
+    lane = Lane("Ada", ["if await game.get_over():", "    return", "await game.set_over()"])
+    lane.wait()
+    assert lane.stop_before(next_line) == "Ada's await is over, so Ada goes on."
+    assert lane.answers == {1: answer}

@@ -255,15 +255,18 @@ class Lane:
         was_waiting = self.is_waiting
         self.line = line
         self.is_waiting = False
+        text = self.lines[earlier - 1].strip()
+        is_question = text.startswith(("if ", "elif ", "while "))
+        is_true = self._indent(line) > self._indent(earlier)
+        answer = "yes" if is_true else "no"
+        if is_question:
+            self.answers[earlier] = answer
         if was_waiting:
             return f"{self.name}'s await is over, so {self.name} goes on."
-        text = self.lines[earlier - 1].strip()
         if text.startswith("await "):
             return f"{text} need not wait, so {self.name} keeps the turn."
-        if not text.startswith(("if ", "elif ", "while ")):
+        if not is_question:
             return f"{self.name} did: {text}"
-        is_true = self._indent(line) > self._indent(earlier)
-        self.answers[earlier] = answer = "yes" if is_true else "no"
         _, _, question = text.partition(" ")
         question, _, _ = question.partition(":")
         return f"{self.name} asks: {question}? The answer is {answer}."
