@@ -329,6 +329,10 @@ def test_at_1000_pixels_too_the_board_is_whole_in_view(page: Page) -> None:
 
 
 def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[str, Path], learner: Learner) -> None:
+    if learner.kernel.value("board.running"):  # or else a bot would win, sooner or later
+        button(learner.page, "Pause the bots")
+        learner.kernel.wait_for("not board.running")
+    learner.kernel.run(FRESH_ROUND)
     begun = learner.kernel.value("server.game.rounds_begun")
     with lesson(browser, lab, "05_rounds_and_resets") as other:
         press(other.page, "Ada guesses right")

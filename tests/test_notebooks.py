@@ -201,8 +201,8 @@ def test_the_exercise_of_the_race_accepts_the_solution_and_not_what_stands_there
     printed = [output["text"] for cell in outputs for output in cell if output.get("name") == "stdout"]
     assert len(printed) == 1
     assert printed[0].startswith("not yet: winners: 2, scores saved: 2, in this order: ")
-    [solved] = jupyter.run("from kit.rounds import solution; await check_judge(Game, solution)")
-    assert solved["text"].startswith("well done!")
+    solved = jupyter.run("from kit.rounds import solution; await check_judge(Game, solution)")
+    assert solved[0]["text"].startswith("well done!")
     assert jupyter.value("results['both']") == 0
 
 
@@ -257,8 +257,8 @@ def test_the_exercises_of_the_page_lesson_accept_their_solutions_and_nothing_wro
         assert name in signature
 
         def verdict(definition: str) -> str:
-            [output] = jupyter.run(definition + check)  # noqa: B023
-            return str(output["text"]).strip()
+            outputs = jupyter.run(definition + check)  # noqa: B023
+            return "".join(str(output["text"]) for output in outputs).strip()  # a slow kernel prints in two pieces
 
         assert verdict(signature + "    raise NotImplementedError\n") == "not yet: write your own lines"
         assert verdict(solution) == "well done!"

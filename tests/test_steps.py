@@ -195,7 +195,7 @@ WRONG = {
         2, (GUESS, f"{GUESS}\n            await asyncio.sleep(0.1)", "connection):\n", "connection):\n    global guess\n"),
         "both at the same moment, and",
     ),
-    "time.sleep": Wrong(2, (LESS, f"time.sleep(0.8)\n            {LESS}"), "time.sleep(0.8): for 0."),
+    "time.sleep": Wrong(2, (LESS, f"time.sleep(0.8)\n            {LESS}"), "time.sleep(0.8): for "),
     "no try": Wrong(2, (TRY, f"        {GUESS}\n"), "KeyError: 'guess'. The message was {\"name\": \"Ada\"}: skip what is no"),
     "not an int": Wrong(
         2, (GUESS, 'guess = json.loads(message)["guess"]'), 'The message was {"guess": "ten"}: skip what is no guess'
