@@ -721,9 +721,8 @@ class GameServer:
             await asyncio.sleep(end - seconds - clock())
             self.game.broadcast({"countdown": seconds})
         await asyncio.sleep(end - clock())
-        self.countdown = (
-            None  # if no number can be drawn, the next guess tries again
-        )
+        # If no number can be drawn now, the next message tries again.
+        self.countdown = None
         self.new_round()
 
     def new_round(self) -> None:
