@@ -175,6 +175,7 @@ async def test_while_a_round_runs_the_picture_tells_no_number() -> None:
         await eventually(lambda: "Round 2: who guesses first?" in read(view.picture.value))
         view.earlier.click()
         await eventually(lambda: won in read(view.picture.value))
+        assert "Round 1: ▲ had to go up" in read(view.picture.value), "one sees that it is an earlier one"
         view.later.click()
         await eventually(lambda: "Round 2" in read(view.picture.value))
 

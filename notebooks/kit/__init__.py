@@ -39,6 +39,7 @@ from guessgame import GameServer, Message, Player, ServerGone, encode, explain
 PAINTS_PER_SECOND = 8
 STYLE = f"<style>{(HERE / 'style.css').read_text(encoding='utf-8')}</style>"
 LINE = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 12px"}
+SIDE_BY_SIDE = {**LINE, "align_items": "flex-start"}  # whatever grows pushes nothing up
 COLOURS = (
     "#2f6fde",
     "#c2570c",

@@ -138,10 +138,10 @@ def remark(scene: Scene) -> str:
     if not scene.is_open:
         return "Each disc is a player. The numbers appear when somebody wins."
     if not scene.is_shared:
-        return "▲ had to go up, ▼ had to go down, ★ found the number."
+        return f"Round {scene.round}: ▲ had to go up, ▼ had to go down, ★ found the number."
     wasted = len(find_wasted(scene))
     return (
-        "The band is what all the hints together tell. "
+        f"Round {scene.round}: the band is what all the hints together tell. "
         f"Outside it, and hollow: {wasted} of {len(scene.guesses)} guesses."
     )
 
@@ -363,9 +363,6 @@ class Picture(Live):
     def _paint(self) -> str:
         game = self.server.game
         number = self.chosen or game.rounds_begun
-        self.later.description = "Later"
-        if self.chosen:
-            self.later.description = f"Later than round {number}"
         scene = look_at(self.server, number, self.live.value, self.shared.value)
         if scene != self.scene:
             self.scene = scene

@@ -64,6 +64,7 @@ from guessgame import (
 from . import (
     LINE,
     PAINTS_PER_SECOND,
+    SIDE_BY_SIDE,
     Action,
     Part,
     lesson,
@@ -1094,7 +1095,7 @@ class OwnServer(Part):
         self.picture.layout.flex = "1 1 auto"
         right = widgets.VBox([widgets.Box(buttons, layout=LINE), self.picture])
         right.layout.flex = "1 1 300px"
-        self.show(widgets.HBox([frame, right], layout=LINE))
+        self.show(widgets.HBox([frame, right], layout=SIDE_BY_SIDE))
         self.run(self._serve())
         self.run(self._keep_painting())
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from guessgame import GameServer, Player
 
-from . import LINE, NO_PROXY, Action, Part, describe, find_page
+from . import LINE, NO_PROXY, SIDE_BY_SIDE, Action, Part, describe, find_page
 from .life import Heartbeat
 
 LEAD = 3  # seconds from a press to the work, so that a learner can type a guess
@@ -65,9 +65,7 @@ class Freezer(Part):
         right.layout.flex = "1 1 420px"
         page = widgets.HTML(self._paint_page(server))
         page.layout.flex = "0 0 380px"
-        self.show(
-            widgets.HBox([page, right], layout={**LINE, "align_items": "flex-start"})
-        )
+        self.show(widgets.HBox([page, right], layout=SIDE_BY_SIDE))
         self.run(self._keep_turning())
         self.run(self._keep_guessing())
 
