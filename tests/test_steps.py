@@ -44,7 +44,8 @@ SOLUTIONS = solutions()
 def run_cell(source: str) -> dict[str, Any]:
     """Run what a learner has written, as a cell whose lines Python can show; return the names in it."""
     cells = {"__name__": "__main__"}
-    exec(f"{WORDS}\nimport asyncio, time\nsecret = random.randint(1, 100)\nplayers = set()", cells)
+    # Not 1 or 100: every guess is then too high, or too low, and half of a handler is never tried.
+    exec(f"{WORDS}\nimport asyncio, time\nsecret = random.randint(2, 99)\nplayers = set()", cells)
     name = f"<cell {hash(source)}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     exec(compile(source, name, "exec"), cells)
@@ -202,6 +203,10 @@ WRONG = {
     ),
     "no number": Wrong(2, ("ValueError", "OSError"), 'The message was {"guess": "ten"}: skip what'),
     "not JSON": Wrong(2, (GUESS, 'guess = json.loads(message).get("guess", 7)'), "and gets a hint all the same."),
+    "not JSON, and a small secret": Wrong(
+        2, (GUESS, 'guess = json.loads(message).get("guess", 7)', "async def", "secret = 5\n\n\nasync def"),
+        "and gets a hint all the same.",
+    ),
     "pass instead of continue": Wrong(2, ("continue", "pass"), "and gets a hint all the same. Skip such a message, with continue."),
     "a reply that is no hint": Wrong(2, ("json.dumps(LESS)", 'json.dumps("less")'), 'heard "less", which is none of', True),
     "players.add forgotten": Wrong(3, ("    players.add(connection)\n", ""), "After the welcome comes players.add(connection)."),
