@@ -317,7 +317,9 @@ async def test_bots_print_the_scores_however_they_end(server: GameServer, ending
         else:
             await server.stop()
         status, output, errors = await ended(process)
-    assert (status, errors) == (0, "")
+    assert status == 0
+    if ending == "server" or sys.version_info >= (3, 11):  # before, Ctrl-C could hit any task, which then complains
+        assert errors == ""
     lines = output.splitlines()
     assert lines[-6].split() == ["bot", "wins", "guesses"]
     assert sum(int(line.split()[1]) for line in lines[-5:]) >= 1
