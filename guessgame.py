@@ -179,7 +179,6 @@ REMOVED = {"close": 1008, "reason": "the teacher has removed you"}
 CAME_BACK = {"close": 4001, "reason": "you play on elsewhere"}
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
-decode = json.JSONDecoder().decode
 
 
 def parse_request(data: str | bytes) -> tuple[Object, str]:
@@ -187,7 +186,7 @@ def parse_request(data: str | bytes) -> tuple[Object, str]:
     if isinstance(data, bytes):
         return {}, NOT_TEXT.russian
     try:
-        request = decode(data)
+        request = json.loads(data)
     # RecursionError: a thousand opening brackets
     except (ValueError, RecursionError):
         request = None
@@ -319,7 +318,6 @@ class Client:
         }
 
 
-Send = Callable[[Iterable[Client], Message], None]
 Choose = Callable[[int, int], int]  # (low, high) -> a number
 
 
@@ -339,7 +337,7 @@ class Game:
     at any time. Raises ValueError when low is above high.
     """
 
-    send: Send
+    send: Callable[[Iterable[Client], Message], None]
     low: int = 1
     high: int = 100
     draw: Choose = draw_secret
@@ -407,12 +405,14 @@ class Game:
         if client.left:
             return  # this message was still on its way
         request, complaint = parse_request(data)
-        methods = [
-            self.requests[key] for key in self.requests if key in request
-        ]
+        methods = {
+            method: key
+            for key, method in self.requests.items()
+            if key in request
+        }
         if not methods:
             self.send([client], {"error": complaint})
-        for reply in dict.fromkeys(methods):  # a name and a key get one reply
+        for reply in methods:  # a name and a key get one
             try:
                 reply(client, request)
             except ValueError as error:
@@ -430,15 +430,16 @@ class Game:
         verdict = self.round.guess(number)
         client.last_guess = now
         self.send([client], verdict.russian)
-        guess = (
-            self.rounds_begun,
-            now - self.began,
-            client.id,
-            client.name,
-            number,
-            verdict.russian,
+        self.history.append(
+            (
+                self.rounds_begun,
+                now - self.began,
+                client.id,
+                client.name,
+                number,
+                verdict.russian,
+            )
         )
-        self.history.append(guess)
         if self.round.over:
             self.announce_win(client)
 
@@ -604,19 +605,18 @@ class GameServer:
     ) -> None:
         check_number("max_players", max_players, 1)
         check_number("rate", rate, 1)
-        check_number("max_backlog", max_backlog, 1024)
         self.host = self.address = host
         self.port = port
         self.game = game(self.send, low, high, draw)
         self.max_players = max_players
         self.rate = rate
-        self.max_backlog = max_backlog
         self.options = options
         self.clients = self.game.clients
         self.history = self.game.history
         self.remove = self.game.remove
         self.clear_scores = self.game.clear_scores
         self.connections: dict[Client, Any] = {}  # of PlayerConnection
+        self.max_backlog = max_backlog
         self.pause = pause
         self.cooldown = cooldown
 
@@ -625,20 +625,24 @@ class GameServer:
         client = Client()
         why = "something went wrong"
         self.connections[client] = connection
+        connection.transport.set_write_buffer_limits(self.max_backlog)
         try:
             self.game.join(client)
             wishes = read_wishes(connection.request.path)
             if wishes:
                 self.game.answer(client, encode(wishes))
             async for data in connection:
-                await connection.turn()
+                if not connection.is_fresh:
+                    await connection.turn()
+                connection.is_fresh = False
                 self.overhear([client], data, True)
                 self.game.answer(client, data)
                 if self.countdown is None:
                     self.schedule()
             why = "said goodbye"
         except ConnectionClosed as closed:
-            why = f"close code {closed.sent.code if closed.sent else 1006}"
+            code = closed.sent.code if closed.sent else 1006
+            why = connection.cut_off_for or f"close code {code}"
         except UnicodeDecodeError:
             await connection.close(1007)  # websockets 14 does so itself
         except Exception:
@@ -654,20 +658,13 @@ class GameServer:
         """Send a message to some clients without waiting for any of them."""
         clients = list(clients)
         self.overhear(clients, message, False)
-        text = encode(message)
-        room = self.max_backlog - len(text.encode())
-        listening = []
-        for client in clients:
-            connection = self.connections[client]
-            if isinstance(message, dict) and "close" in message:
-                goodbye = connection.close(*message.values())
-                connection.closing = asyncio.ensure_future(goodbye)
-            elif connection.transport.get_write_buffer_size() <= room:
-                listening.append(connection)
-            else:
-                connection.transport.abort()
-                self.game.leave(client, "did not read")
-        broadcast(listening, text)
+        connections = [self.connections[client] for client in clients]
+        if not isinstance(message, dict) or "close" not in message:
+            broadcast(connections, encode(message))
+            return
+        for connection in connections:
+            goodbye = connection.close(*message.values())
+            connection.closing = asyncio.ensure_future(goodbye)
 
     def overhear(
         self,
@@ -682,12 +679,24 @@ class GameServer:
         self.next_look = asyncio.get_running_loop().call_later(LOOK, self.watch)
         if not self.options.get("ping_interval", 20):
             return
-        for client, connection in [*self.connections.items()]:
+        for connection in self.connections.values():
             # Counted, not looked up on a clock: our own sleep is nobody's silence.
             connection.silence += LOOK
             if connection.silence > SILENCE:
+                connection.cut_off_for = "was silent"
                 connection.transport.abort()
-                self.game.leave(client, "was silent")
+
+    @property
+    def max_backlog(self) -> int:
+        """Bytes that may wait for a player, who is cut off above that."""
+        return self._max_backlog
+
+    @max_backlog.setter
+    def max_backlog(self, size: int) -> None:
+        check_number("max_backlog", size, 1)
+        self._max_backlog = size
+        for connection in self.connections.values():
+            connection.transport.set_write_buffer_limits(size)
 
     # The pause between two rounds
 
@@ -708,8 +717,7 @@ class GameServer:
         if self.countdown is not None:
             self.countdown.cancel()
             self.countdown = None
-        is_wanted = self.running and self.game.round.over
-        if is_wanted and self.pause is not None:
+        if self.running and self.game.round.over and self.pause is not None:
             self.countdown = asyncio.ensure_future(self.count_down(self.pause))
 
     async def count_down(self, pause: float) -> None:
@@ -820,9 +828,8 @@ class GameServer:
     @property
     def pages(self) -> list[str]:
         """The addresses at which browsers find the page; [] without a network."""
-        hosts = [self.address]
-        if hosts == ["0.0.0.0"]:
-            hosts = find_addresses()
+        everywhere = self.address == "0.0.0.0"
+        hosts = find_addresses() if everywhere else [self.address]
         return [f"http://{host}:{self.port}/" for host in hosts]
 
 
@@ -863,11 +870,15 @@ library_log.setLevel(logging.CRITICAL)
 
 
 class PlayerConnection(ServerConnection):
-    """Read only so many bytes a second; what is more waits in the sender's computer."""
+    """Read only so many bytes a second, and let only so many wait to be read.
 
-    due = 0.0  # the time by which the rate allows all bytes read so far
-    silence = 0.0  # seconds for which the player has said nothing, more or less
-    is_fresh = False  # True: reading has just let the others have their turn
+    What comes too fast waits in the sender's own computer.
+    """
+
+    # An object with more than 30 attributes is big and slow; the library has 27.
+    __slots__ = "due", "game_server", "is_fresh", "silence"
+
+    cut_off_for = ""  # why we have ended the connection
 
     def __init__(
         self,
@@ -877,30 +888,38 @@ class PlayerConnection(ServerConnection):
     ) -> None:
         super().__init__(*args, **options)
         self.game_server = server
-        self.clock = asyncio.get_running_loop().time
+        # The time by which the rate allows all bytes read so far.
+        self.due = 0.0
+        # True: reading has just let the others have their turn.
+        self.is_fresh = False
+        # Seconds for which the player has said nothing.
+        self.silence = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, and stop reading if it came too fast."""
         super().data_received(data)
-        now = self.clock()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         self.is_fresh = True
         self.due = max(self.due, now - AT_ONCE)
         self.due += len(data) / self.game_server.rate
-        self.silence = now - self.due  # it does not begin before we read on
+        self.silence = 0.0
         if self.due > now:
+            self.silence = now - self.due  # it begins when we read on
             self.transport.pause_reading()
-            asyncio.get_running_loop().call_at(
-                self.due, self.transport.resume_reading
-            )
-        backlog = self.transport.get_write_buffer_size()
-        if backlog > self.game_server.max_backlog:
-            self.transport.abort()  # all that waits are answers to pings
+            loop.call_at(self.due, self.transport.resume_reading)
+
+    def pause_writing(self) -> None:
+        """Cut off who does not read, as soon as too much waits for them."""
+        super().pause_writing()
+        self.cut_off_for = "did not read"
+        self.transport.abort()
 
     async def turn(self) -> None:
         """Let the others have their turn; wait longer if too much has come."""
-        if not self.is_fresh:
-            await asyncio.sleep(self.due - AT_ONCE - self.clock())
-        self.is_fresh = False
+        await asyncio.sleep(
+            self.due - AT_ONCE - asyncio.get_running_loop().time()
+        )
 
 
 def let_in(connection: PlayerConnection, request: Request) -> Response | None:
@@ -939,8 +958,7 @@ def show_page(
         return connection.respond(200, NO_PAGE)
     page = PAGE.read_text(encoding="utf-8")
     pages = connection.game_server.pages
-    addresses = " ".join(pages)
-    page = page.replace("{pages}", addresses)
+    page = page.replace("{pages}", " ".join(pages))
     with suppress(ImportError, IndexError):
         import segno  # draws what phones can read, if somebody has installed it
 
@@ -1080,8 +1098,6 @@ class Player(Knowledge):
     not; `reader` is the task that hears all messages, and ends with the connection.
     """
 
-    news: asyncio.Future[None]
-
     def __init__(
         self,
         url: str,
@@ -1093,7 +1109,7 @@ class Player(Knowledge):
         super().__init__()
         self.url = url
         wishes = {"name": name, "key": key}.items()
-        self.wishes = {what: wish for what, wish in wishes if wish is not None}
+        self.wishes = {what: wish for what, wish in wishes if wish}
         self.on_message = on_message
         self.gone: str | None = f"not connected to {url} yet: join first"
         self.one_at_a_time = asyncio.Lock()
@@ -1131,7 +1147,7 @@ class Player(Knowledge):
             ) from error
         super().__init__()  # a new connection knows nothing
         self.gone = None
-        self.news = asyncio.Future()
+        self.news: asyncio.Future[None] = asyncio.Future()
         self.reader = asyncio.ensure_future(self.read())
         try:
             await self.wait_until(self.is_answered, PATIENCE)
@@ -1333,12 +1349,13 @@ def read_lines(put: Callable[[str], object]) -> None:
     This runs in a thread, since Windows can't wait for a keyboard and a socket at once.
     It goes past Python's own buffer, or that would still be locked at the end.
     """
-    line = "to begin with"
-    with open(0, "rb", buffering=0, closefd=False) as keyboard:
-        while line:
-            line = keyboard.readline().decode(errors="replace")
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                put(line)
+    # RuntimeError: the loop is closed, nobody waits
+    with suppress(RuntimeError), open(
+        0, "rb", buffering=0, closefd=False
+    ) as keyboard:
+        for line in keyboard:
+            put(line.decode(errors="replace"))
+        put("")
 
 
 async def answer_lines(player: Player) -> None:
@@ -1357,10 +1374,7 @@ async def answer_lines(player: Player) -> None:
         daemon=True,
     ).start()
     player.reader.add_done_callback(lambda _: lines.put_nowait(""))
-    while True:
-        line = await lines.get()
-        if not line:
-            return
+    while line := await lines.get():
         if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", line):
             await player.guess(int(line))
         else:
@@ -1442,7 +1456,11 @@ async def play_command(url: str, name: str | None) -> None:
       python guessgame.py play ws://192.168.1.20:8765
       seq 1 100 | python guessgame.py play
     """
-    async with Player(url, name, on_message=show_message) as player:
+    async with Player(
+        url,
+        name,
+        on_message=show_message,
+    ) as player:
         with suppress(ServerGone):
             await answer_lines(player)
         show(player.gone or "")
@@ -1511,13 +1529,13 @@ def make_parser() -> Parser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for run, add_options in (
-        (serve_command, add_serve_options),
-        (play_command, add_play_options),
-        (bots_command, add_bots_options),
+    for name, run, add_options in (
+        ("serve", serve_command, add_serve_options),
+        ("play", play_command, add_play_options),
+        ("bots", bots_command, add_bots_options),
     ):
         command = commands.add_parser(
-            run.__name__.partition("_")[0],
+            name,
             description=run.__doc__,
             formatter_class=layout,
         )
