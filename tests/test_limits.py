@@ -306,8 +306,10 @@ async def test_whoever_floods_and_does_not_read_the_replies_is_cut_off(asking: b
 async def test_a_guess_that_comes_as_its_player_is_cut_off_does_no_harm() -> None:
     async with game() as server, deaf_players(server, backlog=40_000) as [deaf]:
         server.max_backlog = 1
+        [client] = server.clients.values()
         await asyncio.get_running_loop().sock_sendall(deaf, frame(1, b'{"guess": 50}') * 2)
         await eventually(lambda: not server.connections)
+    assert client.left == "did not read"
 
 
 @pytest.mark.parametrize("goodbye", [frame(8, b"\x03\xe8"), b"\x81\x00", b"\x81\xff" + b"\x7f" * 8, b""])
