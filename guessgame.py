@@ -682,7 +682,7 @@ class GameServer:
         for connection in self.connections.values():
             # Counted, not looked up on a clock: our own sleep is nobody's silence.
             connection.silence += LOOK
-            if connection.silence > SILENCE:
+            if connection.silence >= SILENCE:
                 connection.cut_off_for = "was silent"
                 connection.transport.abort()
 
