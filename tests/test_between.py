@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, Iterator
 
 import pytest
 
-from conftest import NEW_GAME, PATIENCE, PROJECT, game, need, texts
+from conftest import NEW_GAME, PATIENCE, PROJECT, SECRET, eventually, game, need, texts
 from guessgame import Player
 from kernels import Kernel, kernel
-from kit.between import Hop, Way, count_winners, paint_places, paint_player, paint_races
+from kit import end_lesson
+from kit.between import Hop, Way, count_winners, paint_places, paint_player, paint_races, two_servers
 
 NOTEBOOK = PROJECT / "notebooks" / "11_more_than_one_server.ipynb"
 
@@ -52,6 +54,18 @@ def test_the_box_in_which_a_message_is_is_lit() -> None:
     assert painted.count("gg-lit") == 1
     assert "&lt;b&gt;" in painted
     assert texts(painted) == ["Server 1", "Server 2", "&lt;b&gt;", "↑ {&#34;guess&#34;: 7}"]
+
+
+async def test_the_news_is_shown_and_not_how_each_server_counts_down() -> None:
+    async with game(pause=1) as server, game(pause=1) as other:
+        halves = await two_servers(server, other)
+        halves.slow.value = True
+        await halves.players["Ada"].guess(SECRET)
+        await eventually(lambda: NEW_GAME in str(halves.way.waiting))
+        shown = [hop.words for hop in halves.way.waiting]
+        assert shown[:3] == ['{"guess": 42}', '"Вы угадали!"', '"Игрок Ada угадал число 42!"']
+        assert not re.search("countdown", str(shown))
+        await end_lesson()
 
 
 async def test_above_a_desk_stands_what_the_player_knows() -> None:
@@ -134,7 +148,7 @@ def test_step_by_step_two_win_who_ask_first_and_one_wins_in_one_go(jupyter: Kern
                 break
             jupyter.click(f"{race}.step_buttons['{player}']")
             jupyter.run("await asyncio.sleep(0.05)")
-        jupyter.wait_for(f"{winners!r} in str({race}.picture.value)")
+        jupyter.wait_for(f"{winners!r} in str({race}.news.value)")
         assert jupyter.value(f"{race}.note.value") == ""
 
 

@@ -335,7 +335,7 @@ def test_two_notebooks_do_not_disturb_each_other(browser: Browser, lab: tuple[st
     learner.kernel.run(FRESH_ROUND)
     begun = learner.kernel.value("server.game.rounds_begun")
     with lesson(browser, lab, "05_rounds_and_resets") as other:
-        press(other.page, "Ada guesses right")
+        press(other.page, "Ada is right")
         wait_for_text(other.page, ".gg-lit", "● pause")
         assert other.kernel.value("(server.game.rounds_begun, server.game.round.over)") == (1, True)
         assert other.kernel.value("server.url") != learner.kernel.value("server.url")
@@ -464,7 +464,7 @@ def run_cell(page: Page) -> None:
 
 
 @pytest.mark.skipif(version("jupyterlab") < "4.4", reason="the oldest JupyterLab puts the next cell at the top")
-@in_lesson("02_hello_websocket", "03_broadcasting")
+@in_lesson("02_hello_websocket", "03_broadcasting", "05_rounds_and_resets")
 def test_after_shift_and_enter_what_is_to_be_pressed_is_in_view(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 720})
     page.locator(".jp-Cell").first.click(position={"x": 300, "y": 30})
@@ -670,11 +670,11 @@ def test_each_state_is_seen_without_a_pause_and_the_boxes_keep_their_place(page:
             look();
         }"""
     )
-    press(page, "Bob guesses right")
+    press(page, "Bob is right")
     page.wait_for_function("() => window.seen.length >= 4")
     assert page.evaluate("window.seen") == ["● guessing", "● pause", "● new number", "● guessing"]
     learner.kernel.run("server.pause = 10")
-    press(page, "Ada guesses right")
+    press(page, "Ada is right")
     wait_for_text(page, ".gg-lit strong", "10")
     assert len(page.evaluate("[...window.places]")) == 1
     for width in (1280, 1000):
@@ -746,16 +746,16 @@ def test_the_states_of_a_game_light_up(page: Page, learner: Learner) -> None:
     for _ in range(6):
         page.keyboard.press("ArrowLeft")
     learner.kernel.wait_for("server.pause == 2")
-    press(page, "Ada guesses right")
+    press(page, "Ada is right")
     wait_for_text(page, ".gg-lit", "● pause")
-    press(page, "Bob guesses right")
+    press(page, "Bob is right")
     wait_for_text(page, ".gg-results", "The round is over: wait for the new game")
     wait_for_text(page, ".gg-lit", "● new number")
     wait_for_text(page, ".gg-lit", "● guessing")
     learner.kernel.run("server.pause = 60")
-    press(page, "Both right at once")
+    press(page, "Both at once")
     wait_for_text(page, ".gg-results", "winners: ['Ada']")
-    press(page, "Both right at once")
+    press(page, "Both at once")
     wait_for_text(page, ".gg-results", "winners: []")
     wait_for_text(page, ".jp-OutputArea-output", "winners: 2, scores saved: 2")
 
@@ -980,7 +980,7 @@ def test_a_kernel_restarted_in_the_middle_of_a_game_plays_again(
     address, folder = lab
     name = "05_rounds_and_resets"
     learner.kernel.run("server.pause = 60")
-    press(page, "Ada guesses right")
+    press(page, "Ada is right")
     wait_for_text(page, ".gg-lit", "● pause")
     old = learner.kernel.value("server.url")
     page.locator('.lm-MenuBar-itemLabel:text-is("Kernel")').click()

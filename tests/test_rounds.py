@@ -169,14 +169,14 @@ async def empty(game, number):
 
 def said_in(race: Race) -> str:
     """Return the last thing that was said."""
-    return html.unescape(texts(race.picture.value)[0])
+    return html.unescape(texts(race.news.value)[0])
 
 
 async def press(race: Race, name: str) -> str:
     """Press a player's button, once both stand before their first line; return what is said."""
-    before = await eventually(lambda: race.picture.value)
+    before = await eventually(lambda: race.news.value)
     race.step_buttons[name].click()
-    await eventually(lambda: race.picture.value != before)
+    await eventually(lambda: race.news.value != before)
     return said_in(race)
 
 
@@ -208,7 +208,7 @@ BOTH_WAIT = ["Ada has to wait at the await.", "Bob has to wait at the await."]
 
 async def test_who_presses_finds_an_order_in_which_the_bug_makes_two_winners() -> None:
     race = Race(Play, {"with the bug": buggy})
-    await eventually(lambda: race.picture.value)
+    await eventually(lambda: race.news.value)
     assert said_in(race).endswith("You say who goes on.")
     assert who_may(race) == ["Ada", "Bob"]
     said = []
@@ -240,7 +240,7 @@ async def test_another_order_has_one_winner_and_earlier_races_are_remembered() -
         await press(race, name)
     assert said_in(race) == "Ada is done: “too late”. One winner, Bob: that's right."
     race.again_button.click()
-    await eventually(lambda: "Bob → Ada: One winner, Bob: that's right." in html.unescape(race.picture.value))
+    await eventually(lambda: "Bob → Ada: One winner, Bob: that's right." in html.unescape(race.news.value))
     race.presses.put_nowait("Ada")
     race.presses.put_nowait("Bob")  # a click that came too early
     await eventually(lambda: "Ada asks" in said_in(race))
@@ -261,7 +261,7 @@ async def test_the_marker_stands_at_the_line_that_comes_next() -> None:
     await press(race, "Ada")
     assert list(where()) == ["‖ await game.save_the_score()", "▶ if game.over:"]
     assert list(find_facts(race.game)) == ["lock", "over", "saved"], "neither methods nor private values"
-    shown = texts(race.picture.value)
+    shown = texts(race.facts.value)
     assert shown[shown.index("game.saved =") + 1] == "0"
 
 
@@ -320,14 +320,14 @@ async def test_a_race_that_is_left_in_the_middle_closes_what_it_runs() -> None:
         await press(first, name)
     second = Race(Play, {"slow": slow})  # the same cell, run again
     await eventually(lambda: not first.tasks)
-    await eventually(lambda: second.picture.value)
+    await eventually(lambda: second.news.value)
     await second.end()
     assert not second.tasks
 
 
 async def test_a_function_that_fails_does_nothing_or_is_no_coroutine() -> None:
     race = Race(Play, {"broken": broken, "empty": empty})
-    await eventually(lambda: race.picture.value)
+    await eventually(lambda: race.news.value)
     await watch(race)
     assert "ValueError: &lt;i&gt;no&lt;/i&gt;" in race.picture.value
     race.choice.value = "empty"

@@ -459,7 +459,7 @@ class Panel(Part):
 
         Panel({"Guess 50": lambda: player.guess(50)})
 
-    What the functions depend on, sliders perhaps, can be given as `controls`, and stands above the buttons. With
+    What the functions depend on, sliders perhaps, can be given as `controls`, and stands before the buttons. With
     `lines=0` nothing is shown below but errors.
     """
 
@@ -476,10 +476,8 @@ class Panel(Part):
         self.buttons = {
             title: self._make_button(title, action) for title, action in buttons.items()
         }
-        rows = [widgets.Box(list(self.buttons.values()), layout=LINE)]
-        if controls:
-            watched = [self.watched(control) for control in controls]
-            rows.insert(0, widgets.Box(watched, layout=LINE))
+        watched = [self.watched(control) for control in controls]
+        rows = [widgets.Box([*watched, *self.buttons.values()], layout=LINE)]
         if lines:
             rows.append(self.picture)
         self.show(*rows)
@@ -506,7 +504,7 @@ class Panel(Part):
         return Markup("<div><b>{}</b>{}</div>").format(short, shown)
 
     def _paint(self, markup: str) -> None:
-        height = (self.results.maxlen or 0) * 66 + 20
+        height = (self.results.maxlen or 0) * 66 + 12
         self.picture.value = (
             f'<div class="gg-results" style="height:{height}px">{markup}</div>'
         )

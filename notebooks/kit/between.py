@@ -365,8 +365,9 @@ class Halves(Part):
     # What a subclass may say
 
     def is_shown(self, message: Any) -> bool:
-        """Tell whether a message is to be shown."""
-        return self.is_listening
+        """Tell whether a message is to be shown: not how each server counts down."""
+        is_countdown = isinstance(message, dict) and "countdown" in message
+        return self.is_listening and not is_countdown
 
     def make_key(self) -> str | None:
         """Return a key for a player to come back with."""
@@ -708,7 +709,7 @@ class Deaths(Halves):
     def is_shown(self, message: Any) -> bool:
         """Show only the game, not how players come and go."""
         if isinstance(message, dict):
-            return not {"close", "you"} & set(message)
+            return not {"close", "you", "countdown"} & set(message)
         return '"key"' not in str(message) and recognise(message)[0] is not WELCOME
 
     def upwards(self) -> Sequence[str]:

@@ -331,11 +331,10 @@ def judge_race(winners: Sequence[str], facts: Mapping[str, Any]) -> str:
     return f"One winner, {winners[0]}: that's right."
 
 
-RACE = Markup(
-    '<div class="gg-said">{said}</div><div class="gg-facts">{facts}</div>'
-    '<div class="gg-race">{lanes}</div><p>{records}</p>'
-)
+LANES = Markup('<div class="gg-race">{}</div>')
+FACTS = Markup('<div class="gg-facts">{}</div>')
 FACT = Markup("<span>game.{} = <b>{!r}</b></span>")
+NEWS = Markup('<div class="gg-said">{}</div><p>{}</p>')
 LANE = Markup(
     '<div class="gg-lane {on}"><h4>{name}: '
     '<span class="gg-state-now {won}">{state}</span></h4>{lines}</div>'
@@ -345,20 +344,23 @@ ANSWER = Markup("<em>{}</em>")
 RECORD = Markup("<small>{}: {}</small><br>")
 
 
-def paint_race(
-    contest: Contest,
-    facts: Mapping[str, Any],
-    said: str,
-    records: Mapping[str, str] | None = None,
-) -> Markup:
-    """Paint what was said, the values of the game, a column for each player, and earlier races."""
-    newest = list((records or {}).items())[-1:-4:-1]
-    return RACE.format(
-        said=said,
-        facts=Markup().join(FACT.format(*fact) for fact in facts.items()),
-        lanes=Markup().join(paint_lane(contest, lane) for lane in contest.lanes),
-        records=Markup().join(RECORD.format(*record) for record in newest),
-    )
+def paint_race(contest: Contest) -> Markup:
+    """Paint a column for each player."""
+    lanes = [paint_lane(contest, lane) for lane in contest.lanes]
+    return LANES.format(Markup().join(lanes))
+
+
+def paint_facts(game: object) -> Markup:
+    """Paint the values that a game holds now."""
+    facts = [FACT.format(*fact) for fact in find_facts(game).items()]
+    return FACTS.format(Markup().join(facts))
+
+
+def paint_news(said: str, records: Mapping[str, str]) -> Markup:
+    """Paint what has just happened, and how the last three races ended."""
+    newest = list(records.items())[-1:-4:-1]
+    lines = [RECORD.format(*record) for record in newest]
+    return NEWS.format(said, Markup().join(lines))
 
 
 def paint_lane(contest: Contest, lane: Lane) -> Markup:
@@ -484,22 +486,27 @@ class Race(Part):
         self.presses: asyncio.Queue[str] = asyncio.Queue()
         self.records: dict[str, str] = {}
         self.picture = widgets.HTML()
+        self.facts = widgets.HTML()
+        self.news = widgets.HTML()
         self.step_buttons = {name: self._make_step(name) for name in ("Ada", "Bob")}
         self.again_button = self.button("From the start", self._begin, icon="refresh")
         self.choice = widgets.ToggleButtons(options=list(versions))
         self.watched(self.choice, self._change)
-        row = [*self.step_buttons.values(), self.again_button]
+        row = [*self.step_buttons.values(), self.again_button, self.facts]
         if len(versions) > 1:
             row.insert(0, self.choice)
-        self.show(widgets.Box(row, layout=LINE), self.picture)
+        # What is pressed stands low: JupyterLab scrolls to the cell that comes next.
+        self.show(self.picture, widgets.Box(row, layout=LINE), self.news)
         self.run(self._play())
 
     def _make_step(self, name: str) -> widgets.Button:
         async def press(_: Any) -> None:
             self.presses.put_nowait(name)
 
-        label = f"{name}'s step"
-        return self.button(label, press, icon="step-forward", button_style="primary")
+        button = self.button(f"{name}'s step", press, icon="step-forward")
+        button.button_style = "primary"
+        button.layout.width = "120px"
+        return button
 
     async def _change(self, _: Any) -> None:
         self.records.clear()
@@ -543,8 +550,9 @@ class Race(Part):
         for lane in self.contest.lanes:
             may_go_on = self.contest.may_go_on(lane)
             self.step_buttons[lane.name].disabled = not may_go_on
-        facts = find_facts(self.game)
-        self.picture.value = paint_race(self.contest, facts, said, self.records)
+        self.picture.value = paint_race(self.contest)
+        self.facts.value = paint_facts(self.game)
+        self.news.value = paint_news(said, self.records)
 
 
 # --------------------------------------------------------------------------------------------------

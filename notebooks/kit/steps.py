@@ -736,8 +736,10 @@ async def check_guesses(play: Rehearsal) -> str:
             )
     for text in NONSENSE:
         await ada.send(text)
-        hints = [await ada.ask(100), await ada.ask(1)]  # one late, if there is one too many
-        if hints[0] is LESS or hints[1] is MORE:
+        # If there is a hint too many, the next ones come one guess late.
+        first = await ada.ask(100)
+        second = await ada.ask(1)
+        if first is LESS or second is MORE:
             raise NotYet(
                 f"Ada has sent {text}, which is no guess, and gets a hint all the same. "
                 "Skip such a message, with continue."
