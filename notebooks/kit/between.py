@@ -366,8 +366,9 @@ class Halves(Part):
 
     def is_shown(self, message: Any) -> bool:
         """Tell whether a message is to be shown: not how each server counts down."""
-        is_countdown = isinstance(message, dict) and "countdown" in message
-        return self.is_listening and not is_countdown
+        if isinstance(message, dict) and "countdown" in message:
+            return False
+        return self.is_listening
 
     def make_key(self) -> str | None:
         """Return a key for a player to come back with."""

@@ -7,6 +7,7 @@ well done, or what to mend. What it started is gone afterwards, whatever the han
 from __future__ import annotations
 
 import asyncio
+import collections
 import ctypes
 import functools
 import inspect
@@ -184,14 +185,18 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         """Look twenty times a second."""
         seen, since = 0, time.monotonic()
+        places: collections.Counter[str] = collections.Counter()
         while not self.over.wait(0.05):
             place = self.find_place()
             if self.ticks != seen or not place:
                 seen, since = self.ticks, time.monotonic()
+                places.clear()
                 continue
+            places[place] += 1
             stood = time.monotonic() - since
             if stood > max(self.worst, TOO_LONG):
-                self.worst, self.place = stood, place
+                self.worst = stood
+                [(self.place, _)] = places.most_common(1)
             if stood > ENDLESS:
                 self.interrupt()
                 since = time.monotonic()
