@@ -392,7 +392,7 @@ class Game:
         if client.left:
             return
         client.left = why
-        del self.clients[client.id]
+        self.clients.pop(client.id, None)
         if client.key and client.wins:
             self.kept[client.id] = client
         log.info("%r is gone: %s", client, why)
@@ -632,17 +632,21 @@ class GameServer:
             if wishes:
                 self.game.answer(client, encode(wishes))
             async for data in connection:
-                if not connection.is_fresh:
-                    await connection.turn()
-                connection.is_fresh = False
+                if connection.phase != "fresh":
+                    # Between two messages of one player, the others have their turn.
+                    connection.phase = "busy"
+                    now = asyncio.get_running_loop().time()
+                    await asyncio.sleep(connection.due - AT_ONCE - now)
+                connection.phase = "done"
                 self.overhear([client], data, True)
                 self.game.answer(client, data)
                 if self.countdown is None:
                     self.schedule()
             why = "said goodbye"
-        except ConnectionClosed as closed:
-            code = closed.sent.code if closed.sent else 1006
-            why = connection.cut_off_for or f"close code {code}"
+        except ConnectionClosed:
+            why = (
+                connection.cut_off_for or f"close code {connection.close_code}"
+            )
         except UnicodeDecodeError:
             await connection.close(1007)  # websockets 14 does so itself
         except Exception:
@@ -680,7 +684,7 @@ class GameServer:
         if not self.options.get("ping_interval", 20):
             return
         for connection in self.connections.values():
-            # Counted, not looked up on a clock: our own sleep is nobody's silence.
+            # Counted, not read off a clock: if we are asleep, nobody is silent.
             connection.silence += LOOK
             if connection.silence >= SILENCE:
                 connection.cut_off_for = "was silent"
@@ -767,6 +771,7 @@ class GameServer:
             "open_timeout": 5.0,
             "close_timeout": CLOSE_TIMEOUT,
             "max_size": 1024,
+            "max_queue": 1_000_000,  # see read_on(): it's we who stop reading
             "ping_timeout": None,  # see watch(): who floods may answer late
             "logger": library_log,
             "create_connection": partial(PlayerConnection, self),
@@ -876,7 +881,10 @@ class PlayerConnection(ServerConnection):
     """
 
     # An object with more than 30 attributes is big and slow; the library has 27.
-    __slots__ = "due", "game_server", "is_fresh", "silence"
+    # due: when, at this rate, all that was read may have come
+    # phase: "fresh", we have just read; "busy", more has come than one message; "done"
+    # silence: seconds for which the player has said nothing
+    __slots__ = "due", "game_server", "phase", "silence"
 
     cut_off_for = ""  # why we have ended the connection
 
@@ -888,38 +896,34 @@ class PlayerConnection(ServerConnection):
     ) -> None:
         super().__init__(*args, **options)
         self.game_server = server
-        # The time by which the rate allows all bytes read so far.
         self.due = 0.0
-        # True: reading has just let the others have their turn.
-        self.is_fresh = False
-        # Seconds for which the player has said nothing.
-        self.silence = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, and stop reading if it came too fast."""
         super().data_received(data)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self.is_fresh = True
+        self.phase = "fresh"
         self.due = max(self.due, now - AT_ONCE)
         self.due += len(data) / self.game_server.rate
         self.silence = 0.0
         if self.due > now:
             self.silence = now - self.due  # it begins when we read on
             self.transport.pause_reading()
-            loop.call_at(self.due, self.transport.resume_reading)
+            loop.call_at(self.due, self.read_on)
+
+    def read_on(self) -> None:
+        """Read on, as soon as all that came has been answered."""
+        if self.phase == "busy":
+            asyncio.get_running_loop().call_later(AT_ONCE, self.read_on)
+        else:
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Cut off who does not read, as soon as too much waits for them."""
         super().pause_writing()
         self.cut_off_for = "did not read"
         self.transport.abort()
-
-    async def turn(self) -> None:
-        """Let the others have their turn; wait longer if too much has come."""
-        await asyncio.sleep(
-            self.due - AT_ONCE - asyncio.get_running_loop().time()
-        )
 
 
 def let_in(connection: PlayerConnection, request: Request) -> Response | None:
@@ -990,8 +994,9 @@ def make_policy(page: str) -> str:
 # ------------------------------------------------------------------------------
 
 # From websockets 15 on, a company's proxy would be used: it's only in the way here.
-HAS_PROXY = "proxy" in inspect.signature(connect).parameters
-CONNECT_OPTIONS: Object = {"proxy": None} if HAS_PROXY else {}
+CONNECT_OPTIONS: Object = {}
+if "proxy" in inspect.signature(connect).parameters:
+    CONNECT_OPTIONS["proxy"] = None
 PATIENCE = 10.0  # seconds to wait for the welcome, and for a reply
 
 
@@ -1407,11 +1412,7 @@ async def serve_command(**options: Any) -> None:
         tell_where(server)
         await stopped.wait()
     # Whoever does not read the log must not keep us from ending.
-    timer = threading.Timer(
-        0.3,
-        os._exit,
-        [0],
-    )
+    timer = threading.Timer(0.3, os._exit, [0])
     timer.daemon = True
     timer.start()
     listener.stop()
@@ -1512,7 +1513,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (help: {self.prog} -h)\n")
 
 
-URL = "ws://127.0.0.1:8765"
 EXAMPLES = """Guess the number, over WebSocket.
 
 examples:
@@ -1540,6 +1540,13 @@ def make_parser() -> Parser:
             formatter_class=layout,
         )
         command.set_defaults(run=run)
+        if name != "serve":
+            command.add_argument(
+                "url",
+                nargs="?",
+                default="ws://127.0.0.1:8765",
+                help="where the server is (%(default)s)",
+            )
         add_options(command.add_argument)
     return parser
 
@@ -1603,13 +1610,11 @@ def add_serve_options(add: Any) -> None:
 
 def add_play_options(add: Any) -> None:
     """Describe the options of `play`."""
-    add("url", nargs="?", default=URL, help="where the server is (%(default)s)")
     add("--name", help="what the others will call you")
 
 
 def add_bots_options(add: Any) -> None:
     """Describe the options of `bots`."""
-    add("url", nargs="?", default=URL, help="where the server is (%(default)s)")
     add("-n", type=int, default=5, help="how many bots (default: %(default)s)")
     add(
         "--strategy",

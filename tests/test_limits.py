@@ -15,7 +15,7 @@ import tracemalloc
 from typing import Any, AsyncIterator
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import guessgame
 from conftest import (
@@ -32,7 +32,7 @@ from conftest import (
     wire,
     wires,
 )
-from guessgame import GameServer, PlayerConnection
+from guessgame import Client, GameServer, PlayerConnection
 
 HANDSHAKE = f"{UPGRADE % '/'}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
 
@@ -228,6 +228,24 @@ async def test_a_flood_is_read_and_answered_at_the_rate_but_others_at_once(
         assert heard_meanwhile < 20 * count, "between two messages of one player the others have their turn"
 
 
+async def test_what_a_flooder_sends_waits_on_their_side_and_not_in_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    request, reply = FLOODS["guesses"]
+    read = most = 0
+
+    class Watched(PlayerConnection):
+        def data_received(self, data: bytes) -> None:
+            nonlocal read
+            read += len(data)
+            super().data_received(data)
+
+    monkeypatch.setattr(guessgame, "PlayerConnection", Watched)
+    async with game(rate=50_000) as server, wire(server.url), flooders(server, 1, request * 20_000) as [heard]:
+        while read < 200_000:
+            await asyncio.sleep(0.01)
+            most = max(most, read - heard.count(reply) * len(request))
+    assert most < 2**15, "no more than one read has not been answered"
+
+
 @standing_clock
 async def test_the_rate_is_in_bytes_and_may_change_while_the_server_runs() -> None:
     async with game(rate=1e9) as server, wires(server.url, 2) as [eager, other]:
@@ -340,7 +358,21 @@ async def test_stop_does_not_wait_for_those_who_do_not_answer() -> None:
         await server.server.wait_closed()  # the half handshakes are over now
 
 
-# Those who are silent
+# Those who are silent, or over whom we stumble
+
+
+async def test_a_newcomer_over_whom_the_game_stumbles_keeps_no_seat(caplog: pytest.LogCaptureFixture) -> None:
+    class Clumsy(GameServer):
+        def overhear(self, clients: list[Client], message: object, is_heard: bool) -> None:
+            raise OSError("the disk is full")
+
+    async with Clumsy(port=0, max_players=1) as server:
+        for _ in range(3):
+            with pytest.raises(ConnectionClosed):  # and not HTTP 503
+                await status_of_handshake(server.url)
+            await eventually(lambda: not server.connections)
+    assert "the game stumbled over what #1 '' said" in caplog.text
+    caplog.clear()
 
 
 @pytest.mark.parametrize("options", [{}, {"ping_interval": 20, "ping_timeout": 20}])
