@@ -383,7 +383,6 @@ class Game:
         self.joined += 1
         client.id = self.joined
         self.send([client], WELCOME.russian.format(**vars(self)))
-        # Only now: the welcome comes before any announcement.
         self.clients[client.id] = client
         log.info("%r joined", client)
 
@@ -412,7 +411,8 @@ class Game:
         }
         if not methods:
             self.send([client], {"error": complaint})
-        for reply in methods:  # a name and a key get one
+        # A name and a key have the same method, and get one reply.
+        for reply in methods:
             try:
                 reply(client, request)
             except ValueError as error:
@@ -464,7 +464,8 @@ class Game:
             if "name" in request:
                 self.rename(client, request["name"])
         except ValueError:
-            if not came_back:  # or else they keep the name they had
+            # Whoever came back keeps their old name.
+            if not came_back:
                 raise
         score = client.score()
         score["you"] = True
@@ -499,7 +500,7 @@ class Game:
         if not known.left:
             self.send([known], CAME_BACK)
         known.left = "came back on another connection"
-        # Who they were until now leaves, and may come back, too.
+        # A copy of who they were until now leaves, and may come back, too.
         self.leave(replace(client), f"is {known!r} again")
         self.kept.pop(known.id, None)
         vars(client).update(vars(known), left="")
@@ -640,6 +641,7 @@ class GameServer:
                 connection.phase = "done"
                 self.overhear([client], data, True)
                 self.game.answer(client, data)
+                # Was that a win?
                 if self.countdown is None:
                     self.schedule()
             why = "said goodbye"
@@ -668,6 +670,7 @@ class GameServer:
             return
         for connection in connections:
             goodbye = connection.close(*message.values())
+            # Kept, for a task that nobody keeps may vanish.
             connection.closing = asyncio.ensure_future(goodbye)
 
     def overhear(
@@ -733,7 +736,7 @@ class GameServer:
             await asyncio.sleep(end - seconds - clock())
             self.game.broadcast({"countdown": seconds})
         await asyncio.sleep(end - clock())
-        # If no number can be drawn now, the next message tries again.
+        # If no number can be drawn now, the next message counts down again.
         self.countdown = None
         self.new_round()
 
@@ -808,7 +811,8 @@ class GameServer:
     async def stop(self) -> None:
         """Say goodbye to all with close code 1001, and stop, within two seconds.
 
-        Players who don't answer are cut off. It is safe to call this twice.
+        Players who don't answer are cut off, and nobody can come back with a key. It is
+        safe to call this twice.
         """
         if not self.running:
             return

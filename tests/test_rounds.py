@@ -393,6 +393,17 @@ async def with_the_bug(game, number):
     return "won"
 
 
+@no_type_check
+async def ends_at_any_guess(game, number):
+    if game.over:
+        return "too late"
+    game.over = True
+    if number != 42:
+        return "wrong"
+    await game.save_the_score()
+    return "won"
+
+
 @pytest.mark.parametrize(
     ("function", "verdict"),
     [
@@ -401,6 +412,7 @@ async def with_the_bug(game, number):
         (with_the_bug, "not yet: winners: 2, scores saved: 2, in this order: Ada → Bob → Ada → Bob."),
         (checks_again, "not yet: winners: 1, scores saved: 2, in this order: Ada → Bob → Ada → Bob."),
         (always_wins, "not yet: for the guess 7 it returns “won” instead of “wrong”."),
+        (ends_at_any_guess, "not yet: after a wrong guess, the game is over: only a right one may end it."),
         (empty, "not yet: for the guess 7 it returns “None” instead of “wrong”."),
         (broken, "not yet: for the guess 7 it returns “ValueError: <i>no</i>” instead of “wrong”."),
         (endless, "not yet: it does not come to an end."),

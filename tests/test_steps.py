@@ -170,6 +170,7 @@ WRONG = {
         2, (f"    {LOOP}", "    for message in [await connection.recv()]:"), "your handler for Ada has come to its end"
     ),
     "return after the first message": Wrong(2, (LESS, f"{LESS}\n            return"), "no return and no break inside."),
+    "for without async": Wrong(2, (LOOP, "for message in connection:"), "'ServerConnection' object is not iterable. The loop over"),
     "json.loads forgotten": Wrong(2, (TRY, '        guess = message["guess"]\n'), "json.loads(message) makes a dictionary"),
     "json.loads forgotten, and skipped": Wrong(
         2, ('json.loads(message)["guess"]', 'message["guess"]'), "A message arrives as text: json.loads(message)", True
@@ -210,6 +211,9 @@ WRONG = {
     "pass instead of continue": Wrong(2, ("continue", "pass"), "and gets a hint all the same. Skip such a message, with continue."),
     "a reply that is no hint": Wrong(2, ("json.dumps(LESS)", 'json.dumps("less")'), 'heard "less", which is none of', True),
     "players.add forgotten": Wrong(3, ("    players.add(connection)\n", ""), "After the welcome comes players.add(connection)."),
+    "a set in the handler": Wrong(
+        3, ("    players.add(connection)\n", "    players = set()\n    players.add(connection)\n"), "belongs above the handler."
+    ),
     "append": Wrong(3, ("players.add", "players.append"), "A set has add, and a list has append."),
     "players.discard forgotten": Wrong(3, ("players.discard(connection)", "pass"), "Bob has left, and he is still in your"),
     "no finally": Wrong(

@@ -487,6 +487,8 @@ class Panel(Part):
         return self.button(title, run, layout={"width": "auto"})
 
     async def _run(self, title: str, action: Action, _: Any) -> None:
+        begun = [self._paint_result(title, "…"), *self.results]
+        self._paint(Markup().join(begun[: self.results.maxlen]))
         try:
             result = await action()
         except Exception as error:

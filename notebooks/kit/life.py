@@ -371,6 +371,9 @@ class Silent(Stranger):
 
     name = "Silent"
 
+    def say_goodbye(self) -> None:
+        """Do nothing: no goodbye comes through a cable that was pulled."""
+
 
 # --------------------------------------------------------------------------------------------------
 # How that looks

@@ -638,12 +638,14 @@ async def race_alone(
 async def find_fault(make_game: Callable[[], Any], function: Judge) -> str:
     """Try the rules, then all orders; say what is wrong, or nothing."""
     for number, expected in ((7, "wrong"), (42, "won")):
-        contest, _, _ = await race_alone(make_game, function, [number])
+        contest, game, _ = await race_alone(make_game, function, [number])
         result = contest.lanes[0].result
         if result != expected:
             return (
                 f"for the guess {number} it returns “{result}” instead of “{expected}”."
             )
+        if expected == "wrong" and find_facts(game).get("over"):
+            return "after a wrong guess, the game is over: only a right one may end it."
     choices: list[int] | None = []
     for _ in range(MOST_ORDERS):
         contest, game, taken = await race_alone(

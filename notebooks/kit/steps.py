@@ -617,6 +617,11 @@ class Rehearsal:
 # What an error means: its type, what its text says, and a sentence.
 ADVICE: list[tuple[type[BaseException], str, str]] = [
     (
+        TypeError,
+        "cell, for .*is not iterable",
+        "The loop over a connection waits at each turn: async for message in connection.",
+    ),
+    (
         RuntimeError,
         "changed size",
         "While the loop waits at its await, players come and go, and GONE has just "
@@ -674,9 +679,10 @@ def explain_error(error: BaseException, connection: Witness) -> str:
     if isinstance(error, Endless):
         told = "stopped"
     told = f"{locate(error) or 'in your handler'}: {told}."
+    told = told.replace(Witness.__name__, "ServerConnection")
     play = connection.play
     for kind, pattern, advice in ADVICE:
-        if isinstance(error, kind) and re.search(pattern, str(error)):
+        if isinstance(error, kind) and re.search(pattern, told):
             return f"{told} {advice}".replace("GONE", play.gone or "somebody")
     name = re.sub(r".*?'(\w*)'.*", r"\1", str(error))
     if isinstance(error, UnboundLocalError) and name in play.handler.__globals__:
@@ -774,6 +780,12 @@ async def check_everybody(play: Rehearsal) -> str:
     if players is None:
         raise NotYet(
             "give the check your set, too: await check_step(3, handler, players)"
+        )
+    code = getattr(play.handler, "__code__", None)
+    if "players" in getattr(code, "co_varnames", ()):
+        raise NotYet(
+            "players = set() belongs above the handler. Inside, each run of the handler "
+            "makes a set of its own, with nobody else in it."
         )
     earlier = len(players)
 
@@ -940,13 +952,13 @@ async def rehearse(
 async def check_step(
     step: int, handler: Handler, players: Collection[Any] | None = None
 ) -> None:
-    """Try a step of the learner's server; print what to mend, and show what was said."""
+    """Try a step of the learner's server; show what was said, and print what to mend."""
     verdict = await rehearse(step, handler, players)
     opening = "Well done:" if verdict.is_right else "Not yet:"
-    # JupyterLab itself would break lines within a word.
-    print(textwrap.fill(f"{opening} {verdict.sentence}", 90))
     if verdict.talk.names:
         show(picture(verdict.talk.paint()))
+    # Below, where it is seen after Shift+Enter. JupyterLab would break lines within a word.
+    print(textwrap.fill(f"{opening} {verdict.sentence}", 90))
 
 
 # --------------------------------------------------------------------------------------------------
