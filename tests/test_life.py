@@ -162,8 +162,9 @@ async def test_who_is_silent_is_found_unless_nobody_looks(storm: Storm, monkeypa
     await eventually(lambda: silent.here and silent.silence > 2)
     await shows(storm, "Silent nothing")
     assert silent.reason == ""
-    press(storm, "They say goodbye")
-    await shows(storm, "Silent ✕ said goodbye")
+    press(storm, "They say goodbye")  # which does not come through
+    press(storm, "They hang up")
+    await shows(storm, "Silent ✕ hung up without a goodbye")
 
 
 async def test_a_stranger_who_comes_again_comes_anew_and_a_full_server_is_told(server: GameServer) -> None:
