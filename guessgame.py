@@ -646,9 +646,7 @@ class GameServer:
                     self.schedule()
             why = "said goodbye"
         except ConnectionClosed:
-            why = (
-                connection.cut_off_for or f"close code {connection.close_code}"
-            )
+            why = connection.cut_off or f"close code {connection.close_code}"
         except UnicodeDecodeError:
             await connection.close(1007)  # websockets 14 does so itself
         except Exception:
@@ -690,7 +688,7 @@ class GameServer:
             # Counted, not read off a clock: if we are asleep, nobody is silent.
             connection.silence += LOOK
             if connection.silence >= SILENCE:
-                connection.cut_off_for = "was silent"
+                connection.cut_off = "was silent"
                 connection.transport.abort()
 
     @property
@@ -775,6 +773,7 @@ class GameServer:
             "close_timeout": CLOSE_TIMEOUT,
             "max_size": 1024,
             "max_queue": 1_000_000,  # see read_on(): it's we who stop reading
+            "write_limit": 1_000_000,  # until they play: on a slow line, the page waits
             "ping_timeout": None,  # see watch(): who floods may answer late
             "logger": library_log,
             "create_connection": partial(PlayerConnection, self),
@@ -837,8 +836,9 @@ class GameServer:
     @property
     def pages(self) -> list[str]:
         """The addresses at which browsers find the page; [] without a network."""
-        everywhere = self.address == "0.0.0.0"
-        hosts = find_addresses() if everywhere else [self.address]
+        hosts = [self.address]
+        if self.address == "0.0.0.0":
+            hosts = find_addresses()
         return [f"http://{host}:{self.port}/" for host in hosts]
 
 
@@ -890,7 +890,7 @@ class PlayerConnection(ServerConnection):
     # silence: seconds for which the player has said nothing
     __slots__ = "due", "game_server", "phase", "silence"
 
-    cut_off_for = ""  # why we have ended the connection
+    cut_off = ""  # why we have ended the connection
 
     def __init__(
         self,
@@ -926,7 +926,7 @@ class PlayerConnection(ServerConnection):
     def pause_writing(self) -> None:
         """Cut off who does not read, as soon as too much waits for them."""
         super().pause_writing()
-        self.cut_off_for = "did not read"
+        self.cut_off = "did not read"
         self.transport.abort()
 
 
@@ -1461,11 +1461,7 @@ async def play_command(url: str, name: str | None) -> None:
       python guessgame.py play ws://192.168.1.20:8765
       seq 1 100 | python guessgame.py play
     """
-    async with Player(
-        url,
-        name,
-        on_message=show_message,
-    ) as player:
+    async with Player(url, name, on_message=show_message) as player:
         with suppress(ServerGone):
             await answer_lines(player)
         show(player.gone or "")

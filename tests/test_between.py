@@ -176,8 +176,11 @@ def test_every_death_in_the_lesson_is_survived(jupyter: Kernel) -> None:
 
 
 def test_the_lesson_ends_with_a_dead_redis_and_says_what_is_the_matter(jupyter: Kernel) -> None:
+    jupyter.run("panel = await between.forgetting(broker)")
     jupyter.click("parts['deaths'].kill_buttons['Redis']")
     jupyter.wait_for("not broker.program.is_running")
+    jupyter.click("panel.buttons['Publish, then listen']")
+    jupyter.wait_for("'Redis is dead' in panel.picture.value")
     jupyter.run("shown = await between.measure_the_hop(broker)")
     assert "Redis is dead" in jupyter.value("str(shown.children[1].value)")
     jupyter.run("await kit.end_lesson(); await asyncio.sleep(0.5)")

@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import re
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,22 @@ async def test_the_page_is_where_the_server_says(host: str) -> None:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
             writer.close()
+
+
+async def test_the_page_arrives_on_a_line_that_takes_little_at_once(server: GameServer) -> None:
+    for listening in server.server.sockets:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with socket.socket() as visitor:
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        visitor.connect(("127.0.0.1", server.port))
+        visitor.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=visitor)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head, re.IGNORECASE)
+        assert length is not None
+        assert len(await reader.readexactly(int(length[1]))) > 32_768
+        writer.close()
 
 
 async def test_two_requests_at_once_cause_no_error(server: GameServer) -> None:

@@ -843,8 +843,9 @@ def tell_hearing(count: int, heard: str) -> str:
 async def forgetting(broker: Broker) -> Panel:
     """Show buttons that publish a word before anybody listens, and after."""
 
-    def run(act: Act) -> Coroutine[Any, Any, Any]:
-        return act(broker.channel(secrets.token_hex(4)))
+    async def run(act: Act) -> Any:
+        channel = broker.channel(secrets.token_hex(4))
+        return broker.trouble() or await act(channel)
 
     return Panel(
         {
