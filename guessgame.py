@@ -645,8 +645,11 @@ class GameServer:
                 if self.countdown is None:
                     self.schedule()
             why = "said goodbye"
-        except ConnectionClosed:
-            why = connection.cut_off or f"close code {connection.close_code}"
+        except ConnectionClosed as closed:
+            why = (
+                connection.cut_off
+                or f"close code {closed.sent.code if closed.sent else 1006}"
+            )
         except UnicodeDecodeError:
             await connection.close(1007)  # websockets 14 does so itself
         except Exception:
@@ -785,10 +788,7 @@ class GameServer:
             options["origins"] = [*options["origins"], None]
         try:
             self.server = await serve(
-                self.play,
-                self.host,
-                self.port,
-                **options,
+                self.play, self.host, self.port, **options
             )
         except (OSError, OverflowError) as error:
             raise OSError(
@@ -1137,9 +1137,7 @@ class Player(Knowledge):
         """
         try:
             self.connection = await connect(
-                self.url,
-                close_timeout=CLOSE_TIMEOUT,
-                **CONNECT_OPTIONS,
+                self.url, close_timeout=CLOSE_TIMEOUT, **CONNECT_OPTIONS
             )
         except (
             OSError,
@@ -1485,12 +1483,7 @@ async def bots_command(
     bots = []
     for number in range(n):
         kind = strategy[number % len(strategy)]
-        bot = Bot(
-            url,
-            STRATEGIES[kind],
-            f"{kind}-{number + 1}",
-            delay=delay,
-        )
+        bot = Bot(url, STRATEGIES[kind], f"{kind}-{number + 1}", delay=delay)
         await bot.join()
         bots.append(bot)
     show(f"{n} bots play; this is what the first one hears. To stop: Ctrl-C.")
@@ -1535,9 +1528,7 @@ def make_parser() -> Parser:
         ("bots", bots_command, add_bots_options),
     ):
         command = commands.add_parser(
-            name,
-            description=run.__doc__,
-            formatter_class=layout,
+            name, description=run.__doc__, formatter_class=layout
         )
         command.set_defaults(run=run)
         if name != "serve":
