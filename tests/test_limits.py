@@ -247,6 +247,24 @@ async def test_what_a_flooder_sends_waits_on_their_side_and_not_in_the_server(mo
 
 
 @standing_clock
+async def test_a_server_that_is_behind_reads_on_when_all_that_came_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    request, reply = FLOODS["guesses"]
+    read = 0
+
+    class Watched(PlayerConnection):
+        def data_received(self, data: bytes) -> None:
+            nonlocal read
+            read += len(data)
+            super().data_received(data)
+
+    monkeypatch.setattr(guessgame, "PlayerConnection", Watched)
+    async with game() as server, wire(server.url), flooders(server, 1, request * 10_000) as [heard]:
+        for _ in range(30):
+            await pass_time(1)  # while so much time passes, it has but forty turns
+        assert read - heard.count(reply) * len(request) < 2**15
+
+
+@standing_clock
 async def test_the_rate_is_in_bytes_and_may_change_while_the_server_runs() -> None:
     async with game(rate=1e9) as server, wires(server.url, 2) as [eager, other]:
         server.rate = 4 * 19
