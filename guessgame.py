@@ -635,6 +635,7 @@ class GameServer:
             async for data in connection:
                 if connection.phase != "fresh":
                     # Between two messages of one player, the others have their turn.
+                    # How fast one may ask stands below, at PlayerConnection.
                     connection.phase = "busy"
                     now = asyncio.get_running_loop().time()
                     await asyncio.sleep(connection.due - AT_ONCE - now)

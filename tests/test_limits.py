@@ -228,40 +228,37 @@ async def test_a_flood_is_read_and_answered_at_the_rate_but_others_at_once(
         assert heard_meanwhile < 20 * count, "between two messages of one player the others have their turn"
 
 
-async def test_what_a_flooder_sends_waits_on_their_side_and_not_in_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    request, reply = FLOODS["guesses"]
-    read = most = 0
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how many bytes the server takes in with each read, whoever sent them."""
+    sizes: list[int] = []
 
     class Watched(PlayerConnection):
         def data_received(self, data: bytes) -> None:
-            nonlocal read
-            read += len(data)
+            sizes.append(len(data))
             super().data_received(data)
 
     monkeypatch.setattr(guessgame, "PlayerConnection", Watched)
+    return sizes
+
+
+async def test_what_a_flooder_sends_waits_on_their_side_and_not_in_the_server(reads: list[int]) -> None:
+    request, reply = FLOODS["guesses"]
+    most = 0
     async with game(rate=50_000) as server, wire(server.url), flooders(server, 1, request * 20_000) as [heard]:
-        while read < 200_000:
+        while sum(reads) < 200_000:
             await asyncio.sleep(0.01)
-            most = max(most, read - heard.count(reply) * len(request))
+            most = max(most, sum(reads) - heard.count(reply) * len(request))
     assert most < 2**15, "no more than one read has not been answered"
 
 
 @standing_clock
-async def test_a_server_that_is_behind_reads_on_when_all_that_came_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_behind_reads_on_when_all_that_came_is_answered(reads: list[int]) -> None:
     request, reply = FLOODS["guesses"]
-    read = 0
-
-    class Watched(PlayerConnection):
-        def data_received(self, data: bytes) -> None:
-            nonlocal read
-            read += len(data)
-            super().data_received(data)
-
-    monkeypatch.setattr(guessgame, "PlayerConnection", Watched)
     async with game() as server, wire(server.url), flooders(server, 1, request * 10_000) as [heard]:
         for _ in range(30):
             await pass_time(1)  # while so much time passes, it has but forty turns
-        assert read - heard.count(reply) * len(request) < 2**15
+        assert sum(reads) - heard.count(reply) * len(request) < 2**15
 
 
 @standing_clock
